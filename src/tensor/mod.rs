@@ -1,0 +1,179 @@
+//! Arrays in host memory: shapes, element types, values.
+//!
+//! What comes in: numbers from files and users. What goes out: [`Tensor`]s, which every other room passes around, and
+//! [`Array`]s, the f64 form in which the reference computes. Nothing here knows of graphs or devices.
+
+mod array;
+mod dtype;
+mod shape;
+
+pub use array::Array;
+pub use dtype::DType;
+pub use shape::{Meta, Shape};
+
+use crate::error::{Error, Result};
+
+/// A dense array in host memory, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    shape: Shape,
+    data: Data,
+}
+
+/// The elements of a [`Tensor`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Data {
+    /// 32-bit floats.
+    F32(Vec<f32>),
+    /// Class ids and row indices.
+    I32(Vec<i32>),
+    /// Image bytes.
+    U8(Vec<u8>),
+}
+
+impl Tensor {
+    /// A tensor of `shape` from its elements in row-major order.
+    ///
+    /// Errors: if the number of elements is not the product of the shape.
+    pub fn new(shape: impl Into<Shape>, data: impl Into<Data>) -> Result<Self> {
+        let (shape, data) = (shape.into(), data.into());
+        if shape.elements() != data.len() {
+            let message = format!("{} values for shape {shape}, which has {}", data.len(), shape.elements());
+            return Err(Error::shape("tensor", message));
+        }
+        Ok(Self { shape, data })
+    }
+
+    /// All zeros.
+    pub fn zeros(meta: &Meta) -> Self {
+        let n = meta.shape.elements();
+        let data = match meta.dtype {
+            DType::F32 => Data::F32(vec![0.0; n]),
+            DType::I32 => Data::I32(vec![0; n]),
+            DType::U8 => Data::U8(vec![0; n]),
+        };
+        Self { shape: meta.shape.clone(), data }
+    }
+
+    /// One f32 without dimensions.
+    pub fn scalar(value: f32) -> Self {
+        Self { shape: Shape::scalar(), data: Data::F32(vec![value]) }
+    }
+
+    /// A tensor from an f64 array, rounded to `dtype`.
+    pub fn from_array(array: &Array, dtype: DType) -> Self {
+        let data = match dtype {
+            DType::F32 => Data::F32(array.data.iter().map(|&x| x as f32).collect()),
+            DType::I32 => Data::I32(array.data.iter().map(|&x| x as i32).collect()),
+            DType::U8 => Data::U8(array.data.iter().map(|&x| x as u8).collect()),
+        };
+        Self { shape: array.shape.clone(), data }
+    }
+
+    /// The same values in f64.
+    pub fn to_array(&self) -> Array {
+        let data = match &self.data {
+            Data::F32(v) => v.iter().map(|&x| f64::from(x)).collect(),
+            Data::I32(v) => v.iter().map(|&x| f64::from(x)).collect(),
+            Data::U8(v) => v.iter().map(|&x| f64::from(x)).collect(),
+        };
+        Array { shape: self.shape.clone(), data }
+    }
+
+    /// Its shape.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Its element type.
+    pub fn dtype(&self) -> DType {
+        match self.data {
+            Data::F32(_) => DType::F32,
+            Data::I32(_) => DType::I32,
+            Data::U8(_) => DType::U8,
+        }
+    }
+
+    /// Shape and element type.
+    pub fn meta(&self) -> Meta {
+        Meta::new(self.shape.clone(), self.dtype())
+    }
+
+    /// The elements.
+    pub fn data(&self) -> &Data {
+        &self.data
+    }
+
+    /// The elements as f32.
+    ///
+    /// # Panics
+    /// If the element type is another one: a bug of the caller.
+    pub fn f32(&self) -> &[f32] {
+        match &self.data {
+            Data::F32(v) => v,
+            other => panic!("an f32 tensor was expected, this one holds {:?}", other.dtype()),
+        }
+    }
+
+    /// The elements as i32.
+    ///
+    /// # Panics
+    /// If the element type is another one: a bug of the caller.
+    pub fn i32(&self) -> &[i32] {
+        match &self.data {
+            Data::I32(v) => v,
+            other => panic!("an i32 tensor was expected, this one holds {:?}", other.dtype()),
+        }
+    }
+
+    /// The elements as raw bytes, little-endian.
+    pub fn bytes(&self) -> &[u8] {
+        match &self.data {
+            Data::F32(v) => bytemuck::cast_slice(v),
+            Data::I32(v) => bytemuck::cast_slice(v),
+            Data::U8(v) => v,
+        }
+    }
+}
+
+impl Data {
+    /// How many elements.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(v) => v.len(),
+            Self::I32(v) => v.len(),
+            Self::U8(v) => v.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn dtype(&self) -> DType {
+        match self {
+            Self::F32(_) => DType::F32,
+            Self::I32(_) => DType::I32,
+            Self::U8(_) => DType::U8,
+        }
+    }
+}
+
+impl From<Vec<f32>> for Data {
+    fn from(v: Vec<f32>) -> Self {
+        Self::F32(v)
+    }
+}
+
+impl From<Vec<i32>> for Data {
+    fn from(v: Vec<i32>) -> Self {
+        Self::I32(v)
+    }
+}
+
+impl From<Vec<u8>> for Data {
+    fn from(v: Vec<u8>) -> Self {
+        Self::U8(v)
+    }
+}
