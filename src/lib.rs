@@ -1,6 +1,9 @@
 //! Ocellus: image recognition on any GPU — NVIDIA, AMD, Intel, Apple, or none — from one Rust binary.
 
+pub mod cpu;
 pub mod error;
+pub mod graph;
+pub mod ops;
 pub mod tensor;
 
 pub use error::{Error, Result};

@@ -6,10 +6,12 @@
 mod array;
 mod dtype;
 mod shape;
+mod view;
 
 pub use array::Array;
 pub use dtype::DType;
 pub use shape::{Meta, Shape};
+pub use view::{View, ViewMut};
 
 use crate::error::{Error, Result};
 
@@ -78,6 +80,18 @@ impl Tensor {
             Data::U8(v) => v.iter().map(|&x| f64::from(x)).collect(),
         };
         Array { shape: self.shape.clone(), data }
+    }
+
+    /// A tensor from raw bytes, little-endian.
+    ///
+    /// Errors: if they are not as many as the shape needs.
+    pub fn from_bytes(meta: &Meta, bytes: &[u8]) -> Result<Self> {
+        let data = match meta.dtype {
+            DType::F32 => Data::F32(bytemuck::pod_collect_to_vec(bytes)),
+            DType::I32 => Data::I32(bytemuck::pod_collect_to_vec(bytes)),
+            DType::U8 => Data::U8(bytes.to_vec()),
+        };
+        Self::new(meta.shape.clone(), data)
     }
 
     /// Its shape.

@@ -1,0 +1,190 @@
+//! The executor for machines with no GPU.
+//!
+//! A [`Plan`] comes in; [`Program::run`] executes its steps one after the other, each op spreading its work over the
+//! cores. Memory is that of the plan: nothing is allocated per tensor in a step.
+
+mod memory;
+mod weights;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Kind, Plan, Place, Update, Value};
+use crate::tensor::{Meta, Tensor, View, ViewMut};
+use memory::Memory;
+use weights::Arenas;
+pub use weights::{Arena, Weights};
+
+/// A planned graph with its memory.
+pub struct Program {
+    plan: Plan,
+    steps: Vec<Planned>,
+    weights: Weights,
+    update: Option<Arc<dyn Update>>,
+    pools: Vec<Memory>,
+    inputs: Vec<(String, Memory)>,
+    constants: Memory,
+    scratch: Vec<f32>,
+    results: VecDeque<Vec<Tensor>>,
+}
+
+/// One step with everything looked up.
+struct Planned {
+    value: Value,
+    output: Place,
+    inputs: Vec<Place>,
+    scratch: usize,
+}
+
+impl Program {
+    /// Plans `graph` and takes the memory it needs. With an update, a run ends by moving the parameters.
+    pub fn new(graph: &Graph, weights: &Weights, update: Option<Arc<dyn Update>>) -> Result<Self> {
+        let plan = Plan::new(graph, weights.parameters(), weights.states(), false, |_, _| Vec::new())?;
+        let graph = &plan.graph;
+        let steps: Vec<Planned> = plan.steps.iter().map(|s| Planned::new(&plan, s.value)).collect();
+        let scratch = steps.iter().map(|s| s.scratch).max().unwrap_or(0);
+        let inputs = graph
+            .nodes()
+            .iter()
+            .filter(|n| matches!(n.kind, Kind::Input))
+            .map(|n| (n.name.clone(), Memory::new(n.meta.bytes())))
+            .collect();
+        let mut constants = Memory::new(plan.constants.len());
+        constants.bytes_mut().copy_from_slice(&plan.constants);
+        let pools = plan.pools.iter().map(|&bytes| Memory::new(bytes)).collect();
+        Ok(Self {
+            steps,
+            weights: weights.clone(),
+            update,
+            pools,
+            inputs,
+            constants,
+            scratch: vec![0.0; scratch],
+            results: VecDeque::new(),
+            plan,
+        })
+    }
+
+    /// Sets the value of an input for the next run.
+    ///
+    /// Errors: if there is no such input, or the bytes are not as many as it has.
+    pub fn feed(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        let (_, memory) = self
+            .inputs
+            .iter_mut()
+            .find(|(n, _)| n == name)
+            .ok_or_else(|| Error::shape("program", format!("there is no input \"{name}\"")))?;
+        if memory.len() != bytes.len() {
+            let message = format!("input \"{name}\" takes {} bytes, {} were given", memory.len(), bytes.len());
+            return Err(Error::shape("program", message));
+        }
+        memory.bytes_mut().copy_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Fills the memory of intermediate values with NaN, so that a test sees what an op leaves unwritten.
+    pub fn poison(&mut self) {
+        self.pools.iter_mut().for_each(|p| p.bytes_mut().fill(0xff));
+        self.scratch.fill(f32::NAN);
+    }
+
+    /// Executes every step, then the update with its scalars; the results wait for [`Program::next`].
+    pub fn run(&mut self, scalars: &[f32]) -> Result<()> {
+        let weights = self.weights.clone();
+        let mut arenas = weights.lock();
+        for i in 0..self.steps.len() {
+            self.step(i, &mut arenas);
+        }
+        if !self.plan.graph.updates().is_empty() {
+            let Arenas { states, next_states, .. } = &mut *arenas;
+            for (state, _) in self.plan.graph.updates() {
+                let node = self.plan.graph.node(*state);
+                if let Place::State(offset) = self.plan.place(*state) {
+                    let range = offset..offset + node.meta.bytes();
+                    states.bytes_mut()[range.clone()].copy_from_slice(&next_states.bytes()[range]);
+                }
+            }
+        }
+        self.collect(&mut arenas)?;
+        if let Some(update) = &self.update {
+            arenas.update(update.as_ref(), scalars, weights.parameters().decayed());
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, index: usize, arenas: &mut Arenas) {
+        let step = &self.steps[index];
+        let (output, inputs, n) = (step.output, step.inputs.clone(), step.scratch);
+        let node = self.plan.graph.node(step.value).clone();
+        let output_at = self.pointer(output, arenas);
+        let pointers: Vec<*mut u8> = inputs.iter().map(|&p| self.pointer(p, arenas)).collect();
+        let metas: Vec<&Meta> = node.inputs.iter().map(|&v| self.plan.graph.meta(v)).collect();
+        let views: Vec<View<'_>> = pointers
+            .iter()
+            .zip(&metas)
+            // SAFETY: the plan gives each value a range inside its memory, which lives as long as the program.
+            .map(|(&p, &meta)| View::new(meta, unsafe { std::slice::from_raw_parts(p, meta.bytes()) }))
+            .collect();
+        // SAFETY: as above; the plan lets no value share memory with another that is alive at the same step, so that
+        // this range overlaps none of the views.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(output_at, node.meta.bytes()) };
+        let op = node.op().expect("steps are ops");
+        op.cpu(&views, ViewMut::new(&node.meta, bytes), &mut self.scratch[..n]);
+    }
+
+    fn pointer(&mut self, place: Place, arenas: &mut Arenas) -> *mut u8 {
+        let (memory, offset) = match place {
+            Place::Parameter(offset) => (&mut arenas.parameters, offset),
+            Place::Gradient(offset) => (&mut arenas.gradients, offset),
+            Place::State(offset) => (&mut arenas.states, offset),
+            Place::NextState(offset) => (&mut arenas.next_states, offset),
+            Place::Input(i) => (&mut self.inputs[i].1, 0),
+            Place::Constant(offset) => (&mut self.constants, offset),
+            Place::Pool { pool, offset } => (&mut self.pools[pool], offset),
+        };
+        debug_assert!(offset <= memory.len());
+        // SAFETY: the plan's offsets lie inside the memory they are for.
+        unsafe { memory.pointer().add(offset) }
+    }
+
+    fn collect(&mut self, arenas: &mut Arenas) -> Result<()> {
+        let outputs: Vec<(Meta, Place)> = (self.plan.graph.outputs().iter())
+            .map(|(_, v)| (self.plan.graph.meta(*v).clone(), self.plan.place(*v)))
+            .collect();
+        let mut tensors = Vec::with_capacity(outputs.len());
+        for (meta, place) in outputs {
+            let pointer = self.pointer(place, arenas);
+            // SAFETY: as in `step`.
+            let bytes = unsafe { std::slice::from_raw_parts(pointer, meta.bytes()) };
+            tensors.push(Tensor::from_bytes(&meta, bytes)?);
+        }
+        self.results.push_back(tensors);
+        Ok(())
+    }
+
+    /// The results of the oldest run not yet asked for, in the order of the graph's outputs.
+    pub fn next(&mut self) -> Option<Vec<Tensor>> {
+        self.results.pop_front()
+    }
+
+    /// The plan it executes.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+}
+
+impl Planned {
+    fn new(plan: &Plan, value: Value) -> Self {
+        let graph = &plan.graph;
+        let node = graph.node(value);
+        let metas: Vec<&Meta> = node.inputs.iter().map(|&v| graph.meta(v)).collect();
+        let op = node.op().expect("steps are ops");
+        Self {
+            value,
+            output: plan.place(value),
+            inputs: node.inputs.iter().map(|&v| plan.place(v)).collect(),
+            scratch: op.cpu_scratch(&metas, &node.meta),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{Graph, Kind, Node, Op, Value, fuse};
+use crate::error::Result;
+
+/// Which passes [`optimize`] runs. All but [`Passes::NONE`] is for users; that one is for comparing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passes {
+    /// Merge chains of pointwise ops, and put them behind the product that feeds them.
+    pub fuse: bool,
+    /// Compute equal ops once.
+    pub share: bool,
+}
+
+impl Passes {
+    /// Everything on.
+    pub const ALL: Self = Self { fuse: true, share: true };
+    /// Each op by itself, as described.
+    pub const NONE: Self = Self { fuse: false, share: false };
+}
+
+/// The graph as it is to be executed: lowered, without ops on which no result depends, and, as `passes` says, with
+/// equal ops shared and chains fused. Inputs, parameters and states all stay.
+pub fn optimize(graph: &Graph, passes: Passes) -> Result<Graph> {
+    let mut graph = graph.clone();
+    while let Some(lowered) = lower(&graph)? {
+        graph = lowered;
+    }
+    graph = rebuild(&graph, passes.share)?;
+    if passes.fuse {
+        graph = fuse::fuse(&graph)?;
+    }
+    Ok(graph)
+}
+
+/// A graph in the making, and where each value of the old one is in it.
+pub(super) struct Rewrite {
+    pub graph: Graph,
+    pub map: Vec<Option<Value>>,
+}
+
+impl Rewrite {
+    pub fn new(old: &Graph) -> Self {
+        Self { graph: Graph::new(), map: vec![None; old.nodes.len()] }
+    }
+
+    pub fn inputs(&self, inputs: &[Value]) -> Vec<Value> {
+        inputs.iter().map(|v| self.map[v.index()].expect("inputs come before their uses")).collect()
+    }
+
+    /// Takes a node over, with its inputs translated.
+    pub fn keep(&mut self, value: Value, node: &Node) {
+        let inputs = self.inputs(&node.inputs);
+        self.map[value.index()] = Some(self.graph.push(Node { inputs, ..node.clone() }));
+    }
+
+    /// Puts an op in a node's place.
+    pub fn replace(&mut self, value: Value, node: &Node, op: Arc<dyn Op>, inputs: &[Value]) -> Result<()> {
+        self.graph.scope(&node.name);
+        let inputs = self.inputs(inputs);
+        self.map[value.index()] = Some(self.graph.apply_shared(op, &inputs)?);
+        Ok(())
+    }
+
+    /// Takes the old graph's results over.
+    pub fn finish(mut self, old: &Graph) -> Graph {
+        let at = |v: Value| self.map[v.index()].expect("results are kept");
+        self.graph.outputs = old.outputs.iter().map(|(name, v)| (name.clone(), at(*v))).collect();
+        self.graph.updates = old.updates.iter().map(|&(s, v)| (at(s), at(v))).collect();
+        self.graph.gradients = old.gradients.iter().map(|&(p, v)| (at(p), at(v))).collect();
+        self.graph
+    }
+}
+
+/// Which values some result needs, and all sources.
+pub(super) fn reachable(graph: &Graph) -> Vec<bool> {
+    let mut needed: Vec<bool> = graph.nodes.iter().map(|n| matches!(n.kind, Kind::Input | Kind::Parameter | Kind::State)).collect();
+    graph.roots().for_each(|v| needed[v.index()] = true);
+    for (value, node) in graph.iter().rev() {
+        if needed[value.index()] {
+            node.inputs.iter().for_each(|v| needed[v.index()] = true);
+        }
+    }
+    needed
+}
+
+/// Replaces ops by the simpler ones they are made of; `None` if there was nothing to replace.
+fn lower(graph: &Graph) -> Result<Option<Graph>> {
+    let mut rewrite = Rewrite::new(graph);
+    let needed = reachable(graph);
+    let mut changed = false;
+    for (value, node) in graph.iter().filter(|(v, _)| needed[v.index()]) {
+        let Some(op) = node.op() else {
+            rewrite.keep(value, node);
+            continue;
+        };
+        let inputs = rewrite.inputs(&node.inputs);
+        rewrite.graph.scope(&node.name);
+        match op.lower(&mut rewrite.graph, &inputs)? {
+            Some(lowered) => {
+                changed = true;
+                rewrite.map[value.index()] = Some(lowered);
+            }
+            None => rewrite.keep(value, node),
+        }
+    }
+    Ok(changed.then(|| rewrite.finish(graph)))
+}
+
+/// Drops what no result needs; with `share`, equal ops of equal inputs become one.
+fn rebuild(graph: &Graph, share: bool) -> Result<Graph> {
+    let mut rewrite = Rewrite::new(graph);
+    let needed = reachable(graph);
+    let mut known: HashMap<(String, Vec<Value>), Value> = HashMap::new();
+    for (value, node) in graph.iter().filter(|(v, _)| needed[v.index()]) {
+        let key = node.op().filter(|_| share).map(|op| (format!("{op:?}"), rewrite.inputs(&node.inputs)));
+        match key.as_ref().and_then(|k| known.get(k)) {
+            Some(&same) => rewrite.map[value.index()] = Some(same),
+            None => rewrite.keep(value, node),
+        }
+        if let (Some(key), Some(new)) = (key, rewrite.map[value.index()]) {
+            known.insert(key, new);
+        }
+    }
+    Ok(rewrite.finish(graph))
+}

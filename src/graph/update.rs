@@ -1,0 +1,38 @@
+use std::fmt;
+
+use super::{Launch, Layout};
+
+/// What a training program does to the parameters after each run: an optimizer. It sees the arenas, not the tensors, so
+/// that one dispatch moves them all.
+pub trait Update: fmt::Debug + Send + Sync {
+    /// How many moments it keeps for each parameter.
+    fn moments(&self) -> usize;
+
+    /// The numbers which change from step to step, computed once on the host: the order is the optimizer's own, and is
+    /// that of `struct Params` in its shader. `step` counts from 1.
+    fn scalars(&self, learning_rate: f64, step: u64) -> Vec<f32>;
+
+    /// Moves a piece of the arena on the CPU.
+    fn cpu(&self, scalars: &[f32], piece: UpdatePiece<'_>);
+
+    /// Moves the whole arena on a GPU. Binding 0 holds the scalars; the storage bindings are, in this order, parameters
+    /// (`read_write`), gradients (`read`), gradient scale (`read`), and each moment (`read_write`).
+    fn launch(&self, layout: &Layout) -> Launch;
+
+    /// The largest global norm of the gradients; longer ones are scaled down to it.
+    fn clip_norm(&self) -> Option<f32>;
+}
+
+/// A piece of the parameter arena with everything that belongs to it.
+pub struct UpdatePiece<'a> {
+    /// Values, to be moved.
+    pub parameters: &'a mut [f32],
+    /// Their gradients.
+    pub gradients: &'a [f32],
+    /// Their moments.
+    pub moments: Vec<&'a mut [f32]>,
+    /// What the gradients must be multiplied by.
+    pub gradient_scale: f32,
+    /// Whether weight decay applies.
+    pub decayed: bool,
+}
