@@ -1,7 +1,10 @@
 //! Ocellus: image recognition on any GPU — NVIDIA, AMD, Intel, Apple, or none — from one Rust binary.
 
+pub mod check;
 pub mod cpu;
+pub mod device;
 pub mod error;
+pub mod gpu;
 pub mod graph;
 pub mod ops;
 pub mod tensor;

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Kind, Plan, Place, Update, Value};
+use crate::graph::{Graph, Kind, Place, Plan, Update, Value};
 use crate::tensor::{Meta, Tensor, View, ViewMut};
 use memory::Memory;
 use weights::Arenas;
@@ -166,6 +166,11 @@ impl Program {
     /// The results of the oldest run not yet asked for, in the order of the graph's outputs.
     pub fn next(&mut self) -> Option<Vec<Tensor>> {
         self.results.pop_front()
+    }
+
+    /// How many runs have results that were not asked for.
+    pub fn pending(&self) -> usize {
+        self.results.len()
     }
 
     /// The plan it executes.

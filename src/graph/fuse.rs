@@ -147,7 +147,8 @@ impl Fusion<'_> {
             let op = node.op()?;
             let alone = self.users[input.index()] == 1 && matches!(self.forms[input.index()], Form::Same);
             let others = || inputs.iter().copied().filter(|&v| v != input);
-            let aligned = others().all(|v| self.aligned(v, value)) && node.inputs.len() + others().count() <= MOST_INPUTS;
+            let aligned =
+                others().all(|v| self.aligned(v, value)) && node.inputs.len() + others().count() <= MOST_INPUTS;
             if !(alone && aligned && node.meta.shape == *shape) {
                 return None;
             }
@@ -176,7 +177,12 @@ impl Fusion<'_> {
             match &self.forms[value.index()] {
                 Form::Absorbed => {}
                 Form::Same => rewrite.keep(value, node),
-                Form::Chain(e, inputs) => rewrite.replace(value, node, Arc::new(Pointwise::new(e.clone(), node.meta.shape.clone())), inputs)?,
+                Form::Chain(e, inputs) => rewrite.replace(
+                    value,
+                    node,
+                    Arc::new(Pointwise::new(e.clone(), node.meta.shape.clone())),
+                    inputs,
+                )?,
                 Form::Epilogue(op, inputs) => rewrite.replace(value, node, op.clone(), inputs)?,
             }
         }

@@ -33,6 +33,14 @@ pub enum Binding {
     Output,
     /// The kernel's scratch buffer of that index. Declared `read_write` also where it is only read.
     Scratch(usize),
+    /// The parameter arena. This and the following are for optimizers only. Declared `read_write`.
+    Parameters,
+    /// The gradient arena. Declared `read`.
+    Gradients,
+    /// One float by which the gradients must be multiplied. Declared `read`.
+    GradientScale,
+    /// A moment's arena. Declared `read_write`.
+    Moment(usize),
 }
 
 /// What an adapter can do, as far as the choice of kernels depends on it.

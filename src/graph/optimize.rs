@@ -75,7 +75,8 @@ impl Rewrite {
 
 /// Which values some result needs, and all sources.
 pub(super) fn reachable(graph: &Graph) -> Vec<bool> {
-    let mut needed: Vec<bool> = graph.nodes.iter().map(|n| matches!(n.kind, Kind::Input | Kind::Parameter | Kind::State)).collect();
+    let mut needed: Vec<bool> =
+        graph.nodes.iter().map(|n| matches!(n.kind, Kind::Input | Kind::Parameter | Kind::State)).collect();
     graph.roots().for_each(|v| needed[v.index()] = true);
     for (value, node) in graph.iter().rev() {
         if needed[value.index()] {

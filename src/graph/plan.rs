@@ -32,9 +32,8 @@ impl Layout {
     /// Of a graph's parameters. Those of two or more dimensions come first: weight decay applies to them, and not to
     /// biases and the parameters of normalisation.
     pub fn parameters(graph: &Graph) -> Self {
-        let of_rank = |decayed: bool| {
-            graph.parameters().map(|(_, n)| n).filter(move |n| (n.meta.shape.rank() >= 2) == decayed)
-        };
+        let of_rank =
+            |decayed: bool| graph.parameters().map(|(_, n)| n).filter(move |n| (n.meta.shape.rank() >= 2) == decayed);
         let weights = Self::of(of_rank(true).map(|n| (&n.name, &n.meta.shape)), 0);
         let decayed = weights.len;
         let others = Self::of(of_rank(false).map(|n| (&n.name, &n.meta.shape)), decayed);
@@ -104,17 +103,6 @@ pub enum Place {
         /// Where in it.
         offset: usize,
     },
-}
-
-impl Place {
-    /// Whether both stand in the same buffer.
-    fn same_buffer(self, other: Self) -> bool {
-        match (self, other) {
-            (Self::Pool { pool: a, .. }, Self::Pool { pool: b, .. }) => a == b,
-            (Self::Input(a), Self::Input(b)) => a == b,
-            _ => std::mem::discriminant(&self) == std::mem::discriminant(&other),
-        }
-    }
 }
 
 /// An op to execute.
@@ -310,8 +298,10 @@ impl<'a> Planner<'a> {
             let node = self.graph.node(self.steps[step]);
             let read: Vec<usize> =
                 node.inputs.iter().filter_map(|v| self.block_of[v.index()]).map(|b| self.blocks[b].pool).collect();
-            let written: Vec<usize> =
-                self.block_of[self.steps[step].index()].into_iter().chain(self.scratch_of[step].iter().copied()).collect();
+            let written: Vec<usize> = self.block_of[self.steps[step].index()]
+                .into_iter()
+                .chain(self.scratch_of[step].iter().copied())
+                .collect();
             for block in written {
                 let bytes = self.blocks[block].bytes;
                 let growth = |p: usize, live: &[usize], peak: &[usize]| (live[p] + bytes).saturating_sub(peak[p]);
@@ -348,7 +338,8 @@ impl<'a> Planner<'a> {
                 .map(|b| (b.offset, b.offset + b.bytes))
                 .collect();
             taken.sort_unstable();
-            let offset = taken.iter().fold(0, |at: usize, &(start, end)| if at + bytes <= start { at } else { at.max(end) });
+            let offset =
+                taken.iter().fold(0, |at: usize, &(start, end)| if at + bytes <= start { at } else { at.max(end) });
             others.push(block);
             self.blocks[block].offset = offset;
             pools.resize(pools.len().max(pool + 1), 0);
@@ -375,7 +366,9 @@ impl<'a> Planner<'a> {
             .zip(&self.scratch_of)
             .map(|(&value, scratch)| Step { value, scratch: scratch.iter().map(|&b| place(b)).collect() })
             .collect();
-        debug_assert!(steps.iter().all(|s| self.graph.node(s.value).inputs.iter().all(|v| self.places[v.index()].is_some())));
+        debug_assert!(
+            steps.iter().all(|s| self.graph.node(s.value).inputs.iter().all(|v| self.places[v.index()].is_some()))
+        );
         (steps, self.places, self.constants)
     }
 }

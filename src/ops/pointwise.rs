@@ -8,8 +8,8 @@ use rayon::prelude::*;
 use super::sample::{Given, Sample};
 use crate::error::{Error, Result};
 use crate::graph::{
-    BLOCK, Backward, Binding, BlockInput, Capabilities, Expression, Function, Graph, Kernel, Launch, Op, Term, Tolerance,
-    Value,
+    BLOCK, Backward, Binding, BlockInput, Capabilities, Expression, Function, Graph, Kernel, Launch, Op, Term,
+    Tolerance, Value,
 };
 use crate::tensor::{Array, DType, Meta, Shape, View, ViewMut};
 
@@ -30,6 +30,11 @@ impl Pointwise {
     /// `expression` at each element of `shape`.
     pub fn new(expression: Expression, shape: Shape) -> Self {
         Self { expression, shape }
+    }
+
+    /// The same values.
+    pub fn identity(shape: Shape) -> Self {
+        Self::new(Expression::of(Function::Identity), shape)
     }
 }
 
@@ -128,8 +133,11 @@ impl Op for Pointwise {
                 for (j, block) in chunk.chunks_mut(BLOCK).enumerate() {
                     let start = i * task + j * BLOCK;
                     let n = block.len();
-                    let parts: Vec<BlockInput<'_>> =
-                        readers.iter().zip(rows.chunks_mut(BLOCK)).map(|(r, row)| r.block(start, &mut row[..n])).collect();
+                    let parts: Vec<BlockInput<'_>> = readers
+                        .iter()
+                        .zip(rows.chunks_mut(BLOCK))
+                        .map(|(r, row)| r.block(start, &mut row[..n]))
+                        .collect();
                     self.expression.evaluate_block(&parts, block, registers);
                 }
             },
@@ -192,11 +200,7 @@ impl Pointwise {
 /// The element type of input `i` and the statements which load `x{i}`.
 fn load(i: usize, dtype: DType, access: &Access, shape: &Shape, width: usize) -> (String, String) {
     let scalar = dtype.wgsl();
-    let vector = if width == 1 {
-        scalar.to_owned()
-    } else {
-        format!("vec{width}<{scalar}>")
-    };
+    let vector = if width == 1 { scalar.to_owned() } else { format!("vec{width}<{scalar}>") };
     match access {
         Access::Same => (vector, format!("    let x{i} = V(in{i}[i]);\n")),
         Access::Scalar => (scalar.to_owned(), format!("    let x{i} = V(f32(in{i}[0]));\n")),

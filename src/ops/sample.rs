@@ -60,6 +60,12 @@ impl Sample {
         self
     }
 
+    /// The op with its attributes and the shapes of its inputs.
+    pub fn describe(&self) -> String {
+        let shapes: Vec<String> = self.inputs.iter().map(|g| g.meta.to_string()).collect();
+        format!("{:?} of {}", self.op, shapes.join(", "))
+    }
+
     /// Shape and element type of each input.
     pub fn metas(&self) -> Vec<&Meta> {
         self.inputs.iter().map(|g| &g.meta).collect()

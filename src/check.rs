@@ -1,0 +1,228 @@
+//! Does an adapter compute what it should? Every op, on all its samples, in every kernel variant, against the f64
+//! reference. `ocellus devices --check` prints the outcome on a user's machine; the tests demand it of the adapters they
+//! find.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::cpu;
+use crate::error::{Error, Result};
+use crate::gpu::{self, Gpu};
+use crate::graph::{Graph, Layout, Passes, Tolerance, Value, evaluate, optimize};
+use crate::ops::{FAMILIES, Sample};
+use crate::tensor::{Array, DType, Meta, Tensor};
+
+/// Outcome of one sample in one variant.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The family's name.
+    pub family: &'static str,
+    /// Which of its samples.
+    pub sample: usize,
+    /// The op with its attributes and input shapes.
+    pub what: String,
+    /// The kernel variant; `cpu` on the CPU.
+    pub variant: String,
+    /// What is wrong: the worst element with both numbers and the allowed difference.
+    pub failure: Option<String>,
+}
+
+/// A sample as a graph, with values and the result they should give.
+struct Case {
+    graph: Graph,
+    inputs: Vec<(String, Tensor)>,
+    expected: Array,
+    magnitude: Array,
+    tolerance: Tolerance,
+}
+
+impl Case {
+    fn new(sample: &Sample, seed: u64) -> Result<Self> {
+        let values = sample.draw(seed);
+        let mut graph = Graph::new();
+        let mut inputs = Vec::new();
+        let mut handles = Vec::new();
+        let mut given = HashMap::new();
+        for (i, (value, meta)) in values.iter().zip(sample.metas()).enumerate() {
+            let name = format!("x{i}");
+            let handle = graph.input(&name, meta.clone());
+            inputs.push((name, Tensor::from_array(value, meta.dtype)));
+            given.insert(handle, value.clone());
+            handles.push(handle);
+        }
+        let output = graph.apply_shared(sample.op.clone(), &handles)?;
+        graph.output("output", output);
+        let expected = evaluate(&graph, &given)[output.index()].clone();
+        let absolute: Vec<Array> = values.iter().map(|v| v.map(f64::abs)).collect();
+        let magnitude = sample.op.reference(&absolute.iter().collect::<Vec<_>>(), graph.meta(output));
+        let tolerance = sample.op.tolerance(&sample.metas(), graph.meta(output));
+        Ok(Self { graph, inputs, expected, magnitude, tolerance })
+    }
+
+    /// What is wrong with a result.
+    fn compare(&self, result: &Tensor) -> Option<String> {
+        let result = result.to_array();
+        if result.shape != self.expected.shape {
+            return Some(format!("shape {} instead of {}", result.shape, self.expected.shape));
+        }
+        let largest = self.expected.data.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
+        let mut worst: Option<(f64, String)> = None;
+        for (i, (&got, &wanted)) in result.data.iter().zip(&self.expected.data).enumerate() {
+            let allowed = self.tolerance.bound(wanted, self.magnitude.data[i].abs(), largest);
+            let off = (got - wanted).abs();
+            // NaN must fail, so the comparison is this way around.
+            if !(off <= allowed) && worst.as_ref().is_none_or(|(w, _)| off / allowed > *w || off.is_nan()) {
+                let text = format!("element {i}: {got:e} instead of {wanted:e}, allowed difference {allowed:e}");
+                worst = Some((off / allowed, text));
+            }
+        }
+        worst.map(|(_, text)| text)
+    }
+
+    fn outcome(&self, at: &At<'_>, variant: String, result: Result<Tensor>) -> Outcome {
+        let failure = match result {
+            Ok(tensor) => self.compare(&tensor).map(|f| format!("{f} (seed {})", at.seed)),
+            Err(error) => Some(error.to_string()),
+        };
+        Outcome { family: at.family, sample: at.index, what: at.sample.describe(), variant, failure }
+    }
+}
+
+struct At<'a> {
+    family: &'static str,
+    index: usize,
+    sample: &'a Sample,
+    seed: u64,
+}
+
+/// Calls `f` for every sample of the families whose name contains `only`.
+fn each_sample(only: &str, seed: u64, mut f: impl FnMut(&At<'_>) -> Result<()>) -> Result<()> {
+    for family in FAMILIES.iter().filter(|f| f.name.contains(only)) {
+        for (index, sample) in (family.samples)().iter().enumerate() {
+            f(&At { family: family.name, index, sample, seed: seed + index as u64 })?;
+        }
+    }
+    Ok(())
+}
+
+/// Compares the `cpu` backend with the reference.
+pub fn check_cpu(only: &str, seed: u64, mut report: impl FnMut(Outcome)) -> Result<()> {
+    each_sample(only, seed, |at| {
+        let case = Case::new(at.sample, at.seed)?;
+        let graph = optimize(&case.graph, Passes::NONE)?;
+        let weights = cpu::Weights::new(Arc::new(Layout::parameters(&graph)), Arc::new(Layout::states(&graph)), 0);
+        let mut program = cpu::Program::new(&graph, &weights, None)?;
+        program.poison();
+        for (name, tensor) in &case.inputs {
+            program.feed(name, tensor.bytes())?;
+        }
+        program.run(&[])?;
+        let result = program.next().and_then(|mut r| r.pop());
+        let result = result.ok_or_else(|| Error::device("the program gave no result"));
+        report(case.outcome(at, "cpu".into(), result));
+        Ok(())
+    })
+}
+
+/// Compares every kernel variant on an adapter with the reference.
+pub fn check_gpu(gpu: &Arc<Gpu>, only: &str, seed: u64, mut report: impl FnMut(Outcome)) -> Result<()> {
+    each_sample(only, seed, |at| {
+        let case = Case::new(at.sample, at.seed)?;
+        let graph = optimize(&case.graph, Passes::NONE)?;
+        for variant in 0..variants(&graph, gpu) {
+            let (name, result) = run_variant(gpu, &graph, &case, variant);
+            report(case.outcome(at, name, result));
+        }
+        Ok(())
+    })
+}
+
+/// The most kernels any op of the graph offers on this adapter.
+fn variants(graph: &Graph, gpu: &Gpu) -> usize {
+    let count = |node: &crate::graph::Node| {
+        let metas: Vec<&Meta> = node.inputs.iter().map(|&v| graph.meta(v)).collect();
+        node.op().filter(|op| !op.is_alias()).map_or(0, |op| op.kernels(&metas, &node.meta, gpu.capabilities()).len())
+    };
+    graph.nodes().iter().map(count).max().unwrap_or(0).max(1)
+}
+
+fn run_variant(gpu: &Arc<Gpu>, graph: &Graph, case: &Case, variant: usize) -> (String, Result<Tensor>) {
+    let mut name = String::new();
+    let mut run = || {
+        let weights = gpu::Weights::new(gpu, Arc::new(Layout::parameters(graph)), Arc::new(Layout::states(graph)), 0)?;
+        let choose = |_: &crate::graph::Node, kernels: &[crate::graph::Kernel]| variant.min(kernels.len() - 1);
+        let mut program = gpu::Program::with_kernels(gpu, graph, &weights, None, &choose)?;
+        name = program.variants().last().map(|(_, v)| v.clone()).unwrap_or_default();
+        program.poison();
+        for (name, tensor) in &case.inputs {
+            program.feed(name, tensor.bytes())?;
+        }
+        program.run(&[])?;
+        let result = program.next()?.and_then(|mut r| r.pop());
+        result.ok_or_else(|| Error::device("the program gave no result"))
+    };
+    let result = run();
+    (name, result)
+}
+
+/// Compares each op's gradient rule with central finite differences, in f64, along random directions.
+pub fn check_gradients(only: &str, seed: u64, mut report: impl FnMut(Outcome)) -> Result<()> {
+    each_sample(only, seed, |at| {
+        if !at.sample.differentiable {
+            return Ok(());
+        }
+        let failure = gradient_failure(at)?;
+        let variant = "gradient".into();
+        report(Outcome { family: at.family, sample: at.index, what: at.sample.describe(), variant, failure });
+        Ok(())
+    })
+}
+
+/// The op's result, projected on fixed random weights: `loss = sum(op(x) * v)`.
+fn gradient_failure(at: &At<'_>) -> Result<Option<String>> {
+    let values = at.sample.draw(at.seed);
+    let mut graph = Graph::new();
+    let handles: Vec<Value> =
+        at.sample.metas().iter().enumerate().map(|(i, m)| graph.input(&format!("x{i}"), (*m).clone())).collect();
+    let output = graph.apply_shared(at.sample.op.clone(), &handles)?;
+    let shape = graph.shape(output).clone();
+    let noise = |seed: u64, shape: &[usize]| {
+        let direction =
+            Sample::of(crate::ops::Pointwise::identity(shape.into()), [crate::ops::Given::uniform(shape, -1.0, 1.0)]);
+        direction.draw(seed).remove(0)
+    };
+    let projection = noise(at.seed ^ 0x5eed, shape.dims());
+    let weights = graph.constant(Tensor::from_array(&projection, DType::F32));
+    let product = crate::ops::mul(&mut graph, output, weights)?;
+    let axes: Vec<usize> = (0..shape.rank()).collect();
+    let loss = crate::ops::sum(&mut graph, product, &axes, false)?;
+    let trained: Vec<usize> = (0..handles.len()).filter(|&i| at.sample.inputs[i].meta.dtype == DType::F32).collect();
+    let wrt: Vec<Value> = trained.iter().map(|&i| handles[i]).collect();
+    let gradients = graph.differentiate(loss, &wrt)?;
+
+    let run = |values: &[Array]| {
+        let given: HashMap<Value, Array> = handles.iter().copied().zip(values.iter().cloned()).collect();
+        evaluate(&graph, &given)
+    };
+    let result = run(&values);
+    let step = 1e-5;
+    for (&i, gradient) in trained.iter().zip(&gradients) {
+        let direction = noise(at.seed ^ (0xd1ce + i as u64), values[i].shape.dims());
+        let moved = |sign: f64| {
+            let mut moved = values.clone();
+            moved[i].data.iter_mut().zip(&direction.data).for_each(|(x, d)| *x += sign * step * d);
+            run(&moved)[loss.index()].data[0]
+        };
+        let numeric = (moved(1.0) - moved(-1.0)) / (2.0 * step);
+        let terms = || result[gradient.index()].data.iter().zip(&direction.data).map(|(g, d)| g * d);
+        let (analytic, scale) = (terms().sum::<f64>(), terms().map(f64::abs).sum::<f64>());
+        let allowed = 1e-6 * scale.max(1e-3);
+        if !((numeric - analytic).abs() <= allowed) {
+            let text = format!(
+                "input {i}: gradient {analytic:e}, finite difference {numeric:e}, allowed difference {allowed:e}"
+            );
+            return Ok(Some(format!("{text} (seed {})", at.seed)));
+        }
+    }
+    Ok(None)
+}

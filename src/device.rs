@@ -1,0 +1,232 @@
+//! One face for both executors: a [`Device`] makes [`Weights`] and [`Program`]s, whichever it is.
+
+use std::sync::Arc;
+
+pub use crate::cpu::Arena;
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Layout, Passes, Plan, Update, optimize};
+use crate::tensor::Tensor;
+use crate::{cpu, gpu};
+
+/// Where networks run.
+#[derive(Clone)]
+pub enum Device {
+    /// This machine's cores.
+    Cpu,
+    /// A GPU, or a software adapter.
+    Gpu(Arc<gpu::Gpu>),
+}
+
+impl Device {
+    /// The best hardware adapter; without one, the CPU.
+    pub fn auto() -> Result<Self> {
+        match gpu::adapters().into_iter().find(|a| !gpu::describe(a).software) {
+            Some(adapter) => Ok(Self::Gpu(gpu::Gpu::from_adapter(&adapter)?)),
+            None => Ok(Self::Cpu),
+        }
+    }
+
+    /// The device of that name: `auto`, `cpu`, `gpu` (any adapter, the best first), an index or part of a name from
+    /// `ocellus devices`.
+    ///
+    /// Errors: if there is no such device, listing those there are.
+    pub fn named(name: &str) -> Result<Self> {
+        match name {
+            "auto" => Self::auto(),
+            "cpu" => Ok(Self::Cpu),
+            name => gpu::Gpu::open(name).map(Self::Gpu),
+        }
+    }
+
+    /// Its name, for reports.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Cpu => "cpu".into(),
+            Self::Gpu(gpu) => format!("{} ({})", gpu.summary().name, gpu.summary().backend),
+        }
+    }
+
+    /// Arenas of zeros for a network's parameters, states, and `moments` moments of an optimizer.
+    ///
+    /// Errors: if they do not fit the device.
+    pub fn weights(&self, parameters: Layout, states: Layout, moments: usize) -> Result<Weights> {
+        let (parameters, states) = (Arc::new(parameters), Arc::new(states));
+        Ok(match self {
+            Self::Cpu => Weights::Cpu(cpu::Weights::new(parameters, states, moments)),
+            Self::Gpu(gpu) => Weights::Gpu(gpu::Weights::new(gpu, parameters, states, moments)?),
+        })
+    }
+
+    /// Optimizes a graph and makes it executable. With an update, a run ends by moving the parameters.
+    ///
+    /// Errors: if it does not fit the device.
+    pub fn compile(&self, graph: &Graph, weights: &Weights, update: Option<Arc<dyn Update>>) -> Result<Program> {
+        self.compile_with(graph, weights, update, Passes::ALL)
+    }
+
+    /// As [`Device::compile`], with only some passes.
+    pub fn compile_with(
+        &self,
+        graph: &Graph,
+        weights: &Weights,
+        update: Option<Arc<dyn Update>>,
+        passes: Passes,
+    ) -> Result<Program> {
+        let graph = optimize(graph, passes)?;
+        match (self, weights) {
+            (Self::Cpu, Weights::Cpu(w)) => Ok(Program::Cpu(cpu::Program::new(&graph, w, update)?)),
+            (Self::Gpu(gpu), Weights::Gpu(w)) => Ok(Program::Gpu(gpu::Program::new(gpu, &graph, w, update)?)),
+            _ => Err(Error::device("the weights are on another device than the program")),
+        }
+    }
+}
+
+/// The arenas of a network on its device, shared by its programs.
+#[derive(Clone)]
+pub enum Weights {
+    /// In host memory.
+    Cpu(cpu::Weights),
+    /// In device memory.
+    Gpu(gpu::Weights),
+}
+
+impl Weights {
+    /// Where each parameter stands.
+    pub fn parameters(&self) -> &Arc<Layout> {
+        match self {
+            Self::Cpu(w) => w.parameters(),
+            Self::Gpu(w) => w.parameters(),
+        }
+    }
+
+    /// Where each state stands.
+    pub fn states(&self) -> &Arc<Layout> {
+        match self {
+            Self::Cpu(w) => w.states(),
+            Self::Gpu(w) => w.states(),
+        }
+    }
+
+    /// A copy of an arena; waits for all submitted work.
+    pub fn read(&self, arena: Arena) -> Result<Vec<f32>> {
+        match self {
+            Self::Cpu(w) => Ok(w.read(arena)),
+            Self::Gpu(w) => w.read(arena),
+        }
+    }
+
+    /// Overwrites an arena.
+    pub fn write(&self, arena: Arena, values: &[f32]) {
+        match self {
+            Self::Cpu(w) => w.write(arena, values),
+            Self::Gpu(w) => w.write(arena, values),
+        }
+    }
+
+    /// All parameters and states by name.
+    pub fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
+        let arenas = [(Arena::Parameters, self.parameters()), (Arena::States, self.states())];
+        let mut tensors = Vec::new();
+        for (arena, layout) in arenas {
+            let values = self.read(arena)?;
+            for entry in layout.entries() {
+                let range = entry.offset..entry.offset + entry.shape.elements();
+                tensors.push((entry.name.clone(), Tensor::new(entry.shape.clone(), values[range].to_vec())?));
+            }
+        }
+        Ok(tensors)
+    }
+
+    /// Sets every parameter and state from what `find` gives for its name; what it does not know keeps its value.
+    ///
+    /// Errors: if a tensor has another shape than the network's.
+    pub fn set<'a>(&self, find: impl Fn(&str) -> Option<&'a Tensor>) -> Result<()> {
+        let arenas = [(Arena::Parameters, self.parameters()), (Arena::States, self.states())];
+        for (arena, layout) in arenas {
+            let mut values = self.read(arena)?;
+            for entry in layout.entries() {
+                let Some(tensor) = find(&entry.name) else { continue };
+                if tensor.shape() != &entry.shape {
+                    let message = format!("has shape {}, the network needs {}", tensor.shape(), entry.shape);
+                    return Err(Error::shape(&entry.name, message));
+                }
+                values[entry.offset..][..entry.shape.elements()].copy_from_slice(tensor.f32());
+            }
+            self.write(arena, &values);
+        }
+        Ok(())
+    }
+}
+
+/// A graph made executable.
+pub enum Program {
+    /// On the cores.
+    Cpu(cpu::Program),
+    /// On a GPU.
+    Gpu(gpu::Program),
+}
+
+impl Program {
+    /// Sets the value of an input for the next run.
+    ///
+    /// Errors: if there is no such input, or the bytes are not as many as it has.
+    pub fn feed(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        match self {
+            Self::Cpu(p) => p.feed(name, bytes),
+            Self::Gpu(p) => p.feed(name, bytes),
+        }
+    }
+
+    /// Starts a run, with the scalars of the update if there is one. On a GPU it returns before the run is done.
+    ///
+    /// Errors: if the device is lost.
+    pub fn run(&mut self, scalars: &[f32]) -> Result<()> {
+        match self {
+            Self::Cpu(p) => p.run(scalars),
+            Self::Gpu(p) => p.run(scalars),
+        }
+    }
+
+    /// The results of the oldest run not yet asked for, in the order of the graph's outputs; waits for them. `None` if
+    /// every run was asked for.
+    pub fn next(&mut self) -> Result<Option<Vec<Tensor>>> {
+        match self {
+            Self::Cpu(p) => Ok(p.next()),
+            Self::Gpu(p) => p.next(),
+        }
+    }
+
+    /// Feeds, runs and returns the results. For single runs: a loop keeps the device busy with [`Program::run`] and
+    /// [`Program::next`].
+    pub fn execute(&mut self, inputs: &[(&str, &[u8])]) -> Result<Vec<Tensor>> {
+        for (name, bytes) in inputs {
+            self.feed(name, bytes)?;
+        }
+        self.run(&[])?;
+        Ok(self.next()?.unwrap_or_default())
+    }
+
+    /// How many runs have results that were not asked for.
+    pub fn pending(&self) -> usize {
+        match self {
+            Self::Cpu(p) => p.pending(),
+            Self::Gpu(p) => p.pending(),
+        }
+    }
+
+    /// Fills intermediate memory with NaN, for tests.
+    pub fn poison(&mut self) {
+        match self {
+            Self::Cpu(p) => p.poison(),
+            Self::Gpu(p) => p.poison(),
+        }
+    }
+
+    /// The plan it executes.
+    pub fn plan(&self) -> &Plan {
+        match self {
+            Self::Cpu(p) => p.plan(),
+            Self::Gpu(p) => p.plan(),
+        }
+    }
+}

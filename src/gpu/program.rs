@@ -1,0 +1,361 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::context::{Gpu, Pipeline};
+use super::readback::{self, Readback};
+use super::weights::{Arenas, Weights};
+use crate::error::{Error, Result};
+use crate::graph::{Binding, Graph, Kernel, Kind, Launch, Layout, Node, Place, Plan, Step, Update, Value};
+use crate::tensor::{Meta, Tensor};
+
+/// Runs that may be under way before [`Program::run`] waits for the oldest.
+const IN_FLIGHT: usize = 3;
+
+/// A planned graph as recorded kernels.
+pub struct Program {
+    gpu: Arc<Gpu>,
+    plan: Plan,
+    weights: Weights,
+    buffers: Buffers,
+    dispatches: Vec<Dispatch>,
+    scalars: Option<wgpu::Buffer>,
+    inputs: Vec<(String, usize)>,
+    spare: Vec<wgpu::Buffer>,
+    pending: VecDeque<Readback>,
+    variants: Vec<(String, String)>,
+}
+
+struct Buffers {
+    pools: Vec<wgpu::Buffer>,
+    inputs: Vec<wgpu::Buffer>,
+    constants: wgpu::Buffer,
+    norm: wgpu::Buffer,
+}
+
+/// One dispatch, ready to be recorded.
+struct Dispatch {
+    pipeline: Arc<Pipeline>,
+    group: wgpu::BindGroup,
+    workgroups: [u32; 3],
+}
+
+/// Which kernel of an op to take, out of those which suit the adapter, the preferred first.
+pub type Choice<'a> = dyn Fn(&Node, &[Kernel]) -> usize + 'a;
+
+impl Program {
+    /// Plans `graph`, takes the memory it needs and compiles its kernels. With an update, a run ends by moving the
+    /// parameters.
+    ///
+    /// Errors: if something does not fit the adapter's limits or memory, or its driver rejects a kernel.
+    pub fn new(gpu: &Arc<Gpu>, graph: &Graph, weights: &Weights, update: Option<Arc<dyn Update>>) -> Result<Self> {
+        Self::with_kernels(gpu, graph, weights, update, &|_, _| 0)
+    }
+
+    /// As [`Program::new`], with `choose` picking the kernel of each op.
+    pub fn with_kernels(
+        gpu: &Arc<Gpu>,
+        graph: &Graph,
+        weights: &Weights,
+        update: Option<Arc<dyn Update>>,
+        choose: &Choice<'_>,
+    ) -> Result<Self> {
+        let kernel = |graph: &Graph, value: Value| {
+            let node = graph.node(value);
+            let metas: Vec<&Meta> = node.inputs.iter().map(|&v| graph.meta(v)).collect();
+            let mut kernels = node.op().expect("steps are ops").kernels(&metas, &node.meta, gpu.capabilities());
+            kernels.swap_remove(choose(node, &kernels))
+        };
+        let scratch = |graph: &Graph, value: Value| kernel(graph, value).scratch;
+        let plan = Plan::new(graph, weights.parameters(), weights.states(), true, scratch)?;
+        let buffers = Buffers::new(gpu, &plan)?;
+        let inputs = plan.graph.nodes().iter().filter(|n| matches!(n.kind, Kind::Input));
+        let mut program = Self {
+            gpu: gpu.clone(),
+            weights: weights.clone(),
+            inputs: inputs.map(|n| (n.name.clone(), n.meta.bytes())).collect(),
+            buffers,
+            dispatches: Vec::new(),
+            scalars: None,
+            spare: Vec::new(),
+            pending: VecDeque::new(),
+            variants: Vec::new(),
+            plan,
+        };
+        for step in program.plan.steps.clone() {
+            let kernel = kernel(&program.plan.graph, step.value);
+            program.record(&step, kernel)?;
+        }
+        if let Some(update) = update {
+            program.record_update(update.as_ref())?;
+        }
+        let bytes = program.result_bytes();
+        program.spare = (0..IN_FLIGHT).map(|_| readback::staging(gpu, bytes)).collect();
+        Ok(program)
+    }
+
+    fn record(&mut self, step: &Step, kernel: Kernel) -> Result<()> {
+        let node = self.plan.graph.node(step.value).clone();
+        let name = node.op().map_or("", |op| op.name());
+        let at = if node.name.is_empty() { name.to_owned() } else { format!("{name} \"{}\"", node.name) };
+        self.variants.push((at.clone(), kernel.variant));
+        for launch in &kernel.launches {
+            let resource = |binding: &Binding| match *binding {
+                Binding::Input(i) => {
+                    let value = node.inputs[i];
+                    Ok((self.plan.place(value), self.plan.graph.meta(value).bytes()))
+                }
+                Binding::Output => Ok((self.plan.place(step.value), node.meta.bytes())),
+                Binding::Scratch(i) => Ok((step.scratch[i], kernel.scratch[i])),
+                other => Err(Error::shape(&at, format!("an op cannot bind {other:?}"))),
+            };
+            let places = launch.bindings.iter().map(resource).collect::<Result<Vec<_>>>()?;
+            let mut bound = Vec::with_capacity(places.len());
+            for (place, bytes) in places {
+                let bytes = bytes.max(1).next_multiple_of(16);
+                self.gpu.expect_fits(&at, bytes, true)?;
+                let (buffer, offset) = self.buffers.at(place, self.weights.arenas());
+                bound.push(wgpu::BufferBinding {
+                    buffer,
+                    offset: offset as u64,
+                    size: std::num::NonZeroU64::new(bytes as u64),
+                });
+            }
+            let params = self.gpu.params(&launch.params);
+            let dispatch = dispatch(&self.gpu, &at, launch, &params, &bound)?;
+            self.dispatches.push(dispatch);
+        }
+        Ok(())
+    }
+
+    fn record_update(&mut self, update: &dyn Update) -> Result<()> {
+        let arenas = self.weights.arenas();
+        let layout = &arenas.parameters;
+        if layout.is_empty() {
+            return Ok(());
+        }
+        let norm = &self.buffers.norm;
+        self.gpu.queue.write_buffer(norm, 0, bytemuck::bytes_of(&1.0_f32));
+        let mut dispatches = Vec::new();
+        if let Some(largest) = update.clip_norm() {
+            for launch in clip_launches(layout, largest) {
+                let bound: Vec<_> = launch
+                    .bindings
+                    .iter()
+                    .map(|b| if *b == Binding::Gradients { &arenas.gradient } else { norm })
+                    .map(wgpu::Buffer::as_entire_buffer_binding)
+                    .collect();
+                let params = self.gpu.params(&launch.params);
+                dispatches.push(dispatch(&self.gpu, "gradient norm", &launch, &params, &bound)?);
+            }
+        }
+        let words = update.scalars(0.0, 1).len();
+        let scalars = self.gpu.params(&vec![0; words]);
+        let moments = (0..update.moments()).map(Binding::Moment);
+        let launch = update
+            .launch(layout)
+            .bindings([Binding::Parameters, Binding::Gradients, Binding::GradientScale].into_iter().chain(moments));
+        let buffers = [&arenas.parameter, &arenas.gradient, norm].into_iter().chain(&arenas.moments);
+        let bound: Vec<_> = buffers.map(wgpu::Buffer::as_entire_buffer_binding).collect();
+        dispatches.push(dispatch(&self.gpu, "optimizer", &launch, &scalars, &bound)?);
+        self.dispatches.extend(dispatches);
+        self.scalars = Some(scalars);
+        Ok(())
+    }
+
+    /// Sets the value of an input for the next run.
+    ///
+    /// Errors: if there is no such input, or the bytes are not as many as it has.
+    pub fn feed(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        let Some(index) = self.inputs.iter().position(|(n, _)| n == name) else {
+            return Err(Error::shape("program", format!("there is no input \"{name}\"")));
+        };
+        let expected = self.inputs[index].1;
+        if expected != bytes.len() {
+            let message = format!("input \"{name}\" takes {expected} bytes, {} were given", bytes.len());
+            return Err(Error::shape("program", message));
+        }
+        // Copies are made of whole words.
+        let (whole, rest) = bytes.split_at(bytes.len() / 4 * 4);
+        let buffer = &self.buffers.inputs[index];
+        self.gpu.queue.write_buffer(buffer, 0, whole);
+        if !rest.is_empty() {
+            let mut word = [0; 4];
+            word[..rest.len()].copy_from_slice(rest);
+            self.gpu.queue.write_buffer(buffer, whole.len() as u64, &word);
+        }
+        Ok(())
+    }
+
+    /// Fills the memory of intermediate values with NaN, so that a test sees what a kernel leaves unwritten.
+    pub fn poison(&mut self) {
+        for pool in &self.buffers.pools {
+            self.gpu.queue.write_buffer(pool, 0, &vec![0xff; pool.size() as usize]);
+        }
+    }
+
+    /// Submits one run, with the scalars of the update if there is one. Waits only if [`IN_FLIGHT`] results have not
+    /// been taken by [`Program::next`].
+    ///
+    /// Errors: if the device is lost.
+    pub fn run(&mut self, scalars: &[f32]) -> Result<()> {
+        self.gpu.expect_alive()?;
+        if let Some(buffer) = &self.scalars {
+            self.gpu.queue.write_buffer(buffer, 0, bytemuck::cast_slice(scalars));
+        }
+        let bytes = self.result_bytes();
+        let target = self.spare.pop().unwrap_or_else(|| readback::staging(&self.gpu, bytes));
+        let gpu = self.gpu.clone();
+        let encoder = gpu.checked("step", || self.encode(&target))?;
+        let submission = gpu.checked("step", || gpu.queue.submit([encoder.finish()]))?;
+        self.pending.push_back(Readback::request(target, bytes.max(4), submission));
+        if self.pending.len() >= IN_FLIGHT {
+            readback::wait(&self.gpu, None)?;
+        }
+        Ok(())
+    }
+
+    fn encode(&self, target: &wgpu::Buffer) -> wgpu::CommandEncoder {
+        let arenas = self.weights.arenas();
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            for dispatch in &self.dispatches {
+                let [x, y, z] = dispatch.workgroups;
+                pass.set_pipeline(&dispatch.pipeline.compute);
+                pass.set_bind_group(0, &dispatch.group, &[]);
+                pass.dispatch_workgroups(x, y, z);
+            }
+        }
+        for (state, next) in self.plan.graph.updates() {
+            let (from, source) = self.buffers.at(self.plan.place(*next), arenas);
+            let (to, offset) = self.buffers.at(self.plan.place(*state), arenas);
+            let bytes = self.plan.graph.meta(*state).bytes().next_multiple_of(4) as u64;
+            encoder.copy_buffer_to_buffer(from, source as u64, to, offset as u64, bytes);
+        }
+        let mut start = 0;
+        for (_, value) in self.plan.graph.outputs() {
+            let bytes = self.plan.graph.meta(*value).bytes().next_multiple_of(4) as u64;
+            let (buffer, offset) = self.buffers.at(self.plan.place(*value), arenas);
+            encoder.copy_buffer_to_buffer(buffer, offset as u64, target, start, bytes);
+            start += bytes;
+        }
+        encoder
+    }
+
+    fn result_bytes(&self) -> u64 {
+        let graph = &self.plan.graph;
+        graph.outputs().iter().map(|(_, v)| graph.meta(*v).bytes().next_multiple_of(4) as u64).sum()
+    }
+
+    /// The results of the oldest run not yet asked for, in the order of the graph's outputs; waits for them.
+    pub fn next(&mut self) -> Result<Option<Vec<Tensor>>> {
+        let Some(readback) = self.pending.pop_front() else { return Ok(None) };
+        let (bytes, buffer) = readback.wait(&self.gpu)?;
+        self.spare.push(buffer);
+        let mut rest = bytes.as_slice();
+        let mut tensors = Vec::new();
+        for (_, value) in self.plan.graph.outputs() {
+            let meta = self.plan.graph.meta(*value);
+            tensors.push(Tensor::from_bytes(meta, &rest[..meta.bytes()])?);
+            rest = &rest[meta.bytes().next_multiple_of(4)..];
+        }
+        Ok(Some(tensors))
+    }
+
+    /// How many runs have results that were not asked for.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// The plan it executes.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Dispatches of a run.
+    pub fn dispatches(&self) -> usize {
+        self.dispatches.len()
+    }
+
+    /// Op and kernel variant of each step.
+    pub fn variants(&self) -> &[(String, String)] {
+        &self.variants
+    }
+
+    /// Bytes of device memory: pools, inputs, constants and the arenas.
+    pub fn device_bytes(&self) -> u64 {
+        let arenas = self.weights.arenas();
+        let own =
+            self.buffers.pools.iter().chain(&self.buffers.inputs).chain([&self.buffers.constants, &self.buffers.norm]);
+        let shared =
+            [&arenas.parameter, &arenas.gradient, &arenas.state, &arenas.next_state].into_iter().chain(&arenas.moments);
+        own.chain(shared).map(wgpu::Buffer::size).sum()
+    }
+}
+
+/// Partial sums of squared gradients; in the norm's buffer they follow the scale.
+const NORM_PARTIALS: usize = 256;
+
+/// Two dispatches which sum the squared gradients in a fixed order and leave `min(1, largest / norm)` in element 0.
+fn clip_launches(layout: &Layout, largest: f32) -> [Launch; 2] {
+    let text = include_str!("../../shaders/gradient_norm.wgsl");
+    let stage = |finish: usize| {
+        Launch::new("gradient_norm.wgsl", text)
+            .constants([("N", layout.len()), ("PARTIALS", NORM_PARTIALS), ("FINISH", finish)])
+            .float_constants([("LARGEST", largest)])
+            .params([0])
+            .bindings([Binding::Gradients, Binding::Scratch(0)])
+    };
+    [stage(0).workgroups([NORM_PARTIALS / 64, 1, 1]), stage(1)]
+}
+
+fn dispatch(
+    gpu: &Gpu,
+    at: &str,
+    launch: &Launch,
+    params: &wgpu::Buffer,
+    bound: &[wgpu::BufferBinding<'_>],
+) -> Result<Dispatch> {
+    let pipeline = gpu.pipeline(at, launch)?;
+    let storage = bound.iter().cloned().enumerate().map(|(i, buffer)| wgpu::BindGroupEntry {
+        binding: i as u32 + 1,
+        resource: wgpu::BindingResource::Buffer(buffer),
+    });
+    let uniform = wgpu::BindGroupEntry { binding: 0, resource: params.as_entire_binding() };
+    let entries: Vec<_> = [uniform].into_iter().chain(storage).collect();
+    let descriptor = wgpu::BindGroupDescriptor { label: Some(at), layout: &pipeline.layout, entries: &entries };
+    let group = gpu.checked(at, || gpu.device.create_bind_group(&descriptor))?;
+    Ok(Dispatch { pipeline, group, workgroups: launch.workgroups })
+}
+
+impl Buffers {
+    fn new(gpu: &Gpu, plan: &Plan) -> Result<Self> {
+        let make = |label: &str, bytes: usize| {
+            gpu.expect_fits(label, bytes, false)?;
+            gpu.checked(label, || gpu.buffer(label, bytes))
+        };
+        let inputs = plan.graph.nodes().iter().filter(|n| matches!(n.kind, Kind::Input));
+        let buffers = Self {
+            pools: plan.pools.iter().map(|&bytes| make("intermediate values", bytes)).collect::<Result<_>>()?,
+            inputs: inputs.map(|n| make(&n.name, n.meta.bytes())).collect::<Result<_>>()?,
+            constants: make("constants", plan.constants.len())?,
+            norm: make("gradient norm", (1 + NORM_PARTIALS) * 4)?,
+        };
+        if !plan.constants.is_empty() {
+            gpu.queue.write_buffer(&buffers.constants, 0, &plan.constants);
+        }
+        Ok(buffers)
+    }
+
+    fn at<'a>(&'a self, place: Place, arenas: &'a Arenas) -> (&'a wgpu::Buffer, usize) {
+        match place {
+            Place::Parameter(offset) => (&arenas.parameter, offset),
+            Place::Gradient(offset) => (&arenas.gradient, offset),
+            Place::State(offset) => (&arenas.state, offset),
+            Place::NextState(offset) => (&arenas.next_state, offset),
+            Place::Input(i) => (&self.inputs[i], 0),
+            Place::Constant(offset) => (&self.constants, offset),
+            Place::Pool { pool, offset } => (&self.pools[pool], offset),
+        }
+    }
+}
