@@ -8,5 +8,6 @@ pub mod gpu;
 pub mod graph;
 pub mod ops;
 pub mod tensor;
+pub mod train;
 
 pub use error::{Error, Result};

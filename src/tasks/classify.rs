@@ -1,0 +1,267 @@
+//! One class for each picture.
+//!
+//! Loss and probability follow from the network's last layer: one unit is the probability of the second of two classes
+//! (sigmoid, binary cross-entropy), several are one for each class (softmax, categorical cross-entropy). Where the last
+//! layer applies sigmoid or softmax, the loss is computed from what goes into it, as Keras does: the same value, but
+//! stable.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::Normalization;
+use crate::error::{Error, Result};
+use crate::graph::{Function, Graph, Value};
+use crate::nn::{Built, Mode, Model};
+use crate::ops;
+use crate::tensor::{DType, Meta, Tensor};
+use crate::train::metrics::{ClassMetrics, Confusion, Metrics};
+
+/// A network that tells classes apart, with all it needs to read a picture and name what it sees.
+#[derive(Clone, Debug)]
+pub struct Classifier {
+    /// The network.
+    pub model: Model,
+    /// Class names, in the order of the network's outputs.
+    pub classes: Vec<String>,
+    /// How bytes become numbers.
+    pub normalization: Normalization,
+    /// What the loss counts how much.
+    pub weighting: Weighting,
+}
+
+/// What the loss counts how much.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Weighting {
+    /// Share of the target spread evenly over all classes.
+    pub label_smoothing: f32,
+    /// A weight for each class; their mean over the samples is kept at 1, so that the learning rate keeps its meaning.
+    pub class_weights: Option<Vec<f32>>,
+}
+
+impl Classifier {
+    /// Checks that network and classes belong together.
+    ///
+    /// Errors: if there are fewer than two classes, or the network has neither one output per class nor, for two
+    /// classes, one in all.
+    pub fn new(model: Model, classes: Vec<String>, normalization: Normalization) -> Result<Self> {
+        let classifier = Self { model, classes, normalization, weighting: Weighting::default() };
+        if classifier.classes.len() < 2 {
+            let found = classifier.classes.join(", ");
+            return Err(Error::config(format!("a classifier needs two classes or more, found: {found}")));
+        }
+        classifier.inference_graph(1)?;
+        Ok(classifier)
+    }
+
+    /// Height, width and channels of the pictures it takes.
+    pub fn input(&self) -> [usize; 3] {
+        self.model.input
+    }
+
+    /// The graph of a training step on `n` pictures. Inputs: `images` u8 [n, h, w, c], `rows` f32 [n, 12], `labels` i32
+    /// [n], `step` i32 [1]. Outputs: mean loss, number of right answers.
+    pub fn training_graph(&self, n: usize, seed: u32) -> Result<Graph> {
+        let mut graph = Graph::new();
+        let images = self.preprocess(&mut graph, n)?;
+        let step = graph.input("step", Meta::i32([1]));
+        let built = self.model.build(&mut graph, images, Mode::Training { step, seed })?;
+        graph.scope("loss");
+        let (logits, labels) = self.answers(&mut graph, &built, n)?;
+        let losses = self.losses(&mut graph, &built, logits, labels)?;
+        let loss = ops::mean(&mut graph, losses, &[0], false)?;
+        let right = self.right(&mut graph, logits.unwrap_or(built.output), labels, logits.is_some())?;
+        graph.output("loss", loss);
+        graph.output("right", right);
+        graph.differentiate_parameters(loss)?;
+        Ok(graph)
+    }
+
+    /// The graph which judges `n` pictures. Inputs: `images`, `rows` and `labels` as in training. Outputs: the loss of
+    /// each picture [n], the network's output as probabilities [n, units].
+    pub fn inference_graph(&self, n: usize) -> Result<Graph> {
+        let mut graph = Graph::new();
+        let images = self.preprocess(&mut graph, n)?;
+        let built = self.model.build(&mut graph, images, Mode::Inference)?;
+        graph.scope("loss");
+        let (logits, labels) = self.answers(&mut graph, &built, n)?;
+        let plain = Self { weighting: Weighting::default(), ..self.clone() };
+        let losses = plain.losses(&mut graph, &built, logits, labels)?;
+        graph.output("losses", losses);
+        graph.output("probabilities", built.output);
+        Ok(graph)
+    }
+
+    fn preprocess(&self, graph: &mut Graph, n: usize) -> Result<Value> {
+        let [h, w, c] = self.input();
+        graph.scope("preprocessing");
+        let images = graph.input("images", Meta::new([n, h, w, c], DType::U8));
+        let rows = graph.input("rows", Meta::f32([n, 12]));
+        ops::augment(graph, images, rows, [h, w], &self.normalization.mean, &self.normalization.std)
+    }
+
+    /// The logits, if the last layer turns some into probabilities, and the labels.
+    fn answers(&self, graph: &mut Graph, built: &Built, n: usize) -> Result<(Option<Value>, Value)> {
+        let (classes, shape) = (self.classes.len(), graph.shape(built.output).clone());
+        if shape.dims() != [n, classes] && !(classes == 2 && shape.dims() == [n, 1]) {
+            let expected = if classes == 2 { "1 or 2".to_owned() } else { classes.to_string() };
+            let got: Vec<String> = shape.dims()[1..].iter().map(usize::to_string).collect();
+            let message = format!(
+                "gives {} values for each picture, but {classes} classes need {expected}: set the units of its last \
+                 dense layer",
+                got.join("x")
+            );
+            return Err(Error::shape("network", message));
+        }
+        let labels = graph.input("labels", Meta::i32([n]));
+        Ok((built.logits, labels))
+    }
+
+    fn is_binary(&self, graph: &Graph, output: Value) -> bool {
+        graph.shape(output).last() == 1
+    }
+
+    /// The loss of each picture [n].
+    fn losses(&self, graph: &mut Graph, built: &Built, logits: Option<Value>, labels: Value) -> Result<Value> {
+        let n = graph.shape(labels).elements();
+        let smoothing = self.weighting.label_smoothing;
+        let weights = self.weighting.class_weights.as_deref();
+        let losses = if self.is_binary(graph, built.output) {
+            let flat = ops::reshape(graph, logits.unwrap_or(built.output), [n])?;
+            let targets = ops::apply(graph, labels, |t| t * (1.0 - smoothing) + 0.5 * smoothing)?;
+            match logits {
+                Some(_) => ops::binary_cross_entropy_with_logits(graph, flat, targets)?,
+                None => ops::binary_cross_entropy(graph, flat, targets)?,
+            }
+        } else {
+            let logits = match logits {
+                Some(logits) => logits,
+                // Without softmax the outputs are taken for logits.
+                None => built.output,
+            };
+            ops::cross_entropy_with_logits(graph, logits, labels, smoothing, None)?
+        };
+        match weights {
+            None => Ok(losses),
+            Some(weights) => {
+                let table = graph.constant(Tensor::new([weights.len(), 1], weights.to_vec())?);
+                let chosen = ops::gather(graph, table, labels)?;
+                let chosen = ops::reshape(graph, chosen, [n])?;
+                ops::mul(graph, losses, chosen)
+            }
+        }
+    }
+
+    /// How many answers are right, as a scalar.
+    fn right(&self, graph: &mut Graph, answers: Value, labels: Value, logits: bool) -> Result<Value> {
+        let n = graph.shape(labels).elements();
+        let chosen = if self.is_binary(graph, answers) {
+            let flat = ops::reshape(graph, answers, [n])?;
+            let border = graph.constant(Tensor::scalar(if logits { 0.0 } else { 0.5 }));
+            ops::binary(graph, Function::Less, border, flat)?
+        } else {
+            ops::argmax(graph, answers, 1)?
+        };
+        let right = ops::binary(graph, Function::Equal, chosen, labels)?;
+        ops::sum(graph, right, &[0], false)
+    }
+
+    /// What the network says of each picture: a probability for every class.
+    pub fn predictions(&self, outputs: &Tensor) -> Vec<Prediction> {
+        let units = outputs.shape().last();
+        let row = |row: &[f32]| match (row, self.model.ends_in_probabilities()) {
+            (&[p], _) => vec![1.0 - p, p],
+            (row, true) => row.to_vec(),
+            (row, false) => softmax(row),
+        };
+        outputs.f32().chunks(units).map(|r| Prediction { probabilities: row(r) }).collect()
+    }
+}
+
+/// For networks whose last layer leaves logits.
+fn softmax(logits: &[f32]) -> Vec<f32> {
+    let largest = logits.iter().copied().fold(f32::MIN, f32::max);
+    let powers: Vec<f32> = logits.iter().map(|x| (x - largest).exp()).collect();
+    let sum: f32 = powers.iter().sum();
+    powers.into_iter().map(|p| p / sum).collect()
+}
+
+/// What a network says of one picture.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prediction {
+    /// One for each class; they add up to 1.
+    pub probabilities: Vec<f32>,
+}
+
+impl Prediction {
+    /// Class ids, the most probable first; equals in the order of classes.
+    pub fn ranking(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.probabilities.len()).collect();
+        order.sort_by(|&a, &b| self.probabilities[b].total_cmp(&self.probabilities[a]));
+        order
+    }
+
+    /// The most probable class.
+    pub fn class(&self) -> usize {
+        self.ranking()[0]
+    }
+}
+
+/// A classifier's results on a set.
+#[derive(Clone, Debug, Serialize)]
+pub struct Evaluation {
+    /// `classify`.
+    pub task: &'static str,
+    /// How many pictures.
+    pub samples: u64,
+    /// Mean loss.
+    pub loss: f64,
+    /// The summary.
+    pub metrics: Metrics,
+    /// By class name.
+    pub per_class: BTreeMap<String, ClassMetrics>,
+    /// Row = true class, column = answer.
+    pub confusion: Confusion,
+}
+
+impl Evaluation {
+    /// Share of right answers.
+    pub fn accuracy(&self) -> f64 {
+        self.metrics.accuracy
+    }
+}
+
+/// Adds up what a classifier says, picture by picture.
+pub struct Tally {
+    confusion: Confusion,
+    in_top5: u64,
+    loss: f64,
+}
+
+impl Tally {
+    /// Nothing yet, for `classes` classes.
+    pub fn new(classes: usize) -> Self {
+        Self { confusion: Confusion::new(classes), in_top5: 0, loss: 0.0 }
+    }
+
+    /// Counts one picture.
+    pub fn add(&mut self, class: usize, prediction: &Prediction, loss: f32) {
+        let ranking = prediction.ranking();
+        self.confusion.add(class, ranking[0]);
+        self.in_top5 += u64::from(ranking.iter().take(5).any(|&c| c == class));
+        self.loss += f64::from(loss);
+    }
+
+    /// The results.
+    pub fn finish(self, classes: &[String]) -> Evaluation {
+        let samples = self.confusion.total();
+        Evaluation {
+            task: "classify",
+            samples,
+            loss: self.loss / samples.max(1) as f64,
+            metrics: self.confusion.metrics(self.in_top5),
+            per_class: classes.iter().cloned().zip(self.confusion.per_class()).collect(),
+            confusion: self.confusion,
+        }
+    }
+}
