@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-/// Result with [`Error`].
-pub type Result<T> = std::result::Result<T, Error>;
+/// Result with [`Error`], unless another is named.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What can go wrong. The display form is the message a user reads: lower case, no final stop.
 #[derive(Debug, thiserror::Error)]

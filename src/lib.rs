@@ -3,6 +3,7 @@
 pub mod check;
 pub mod cpu;
 pub mod device;
+pub mod data;
 pub mod error;
 pub mod gpu;
 pub mod graph;

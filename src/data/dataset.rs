@@ -1,0 +1,197 @@
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::image::{Header, Image};
+use crate::error::{Error, Result};
+
+/// Pictures with a class each, not yet decoded. Cheap to clone as long as the pictures are files or stacks.
+#[derive(Clone, Debug, Default)]
+pub struct Dataset {
+    /// The folder or file it was read from, for messages.
+    pub root: PathBuf,
+    /// Class names; a label is an index into them.
+    pub classes: Vec<String>,
+    /// In file order: a CSV's lines, else sorted by path.
+    pub samples: Vec<Sample>,
+}
+
+/// One picture and its class.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// Where its pixels come from.
+    pub source: Source,
+    /// Index into [`Dataset::classes`].
+    pub label: usize,
+}
+
+/// Where a picture's pixels come from. Displayed, it is what a user would call it.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// An image file.
+    File(PathBuf),
+    /// One picture of a file that holds many.
+    Stacked {
+        /// All of them.
+        stack: Arc<Stack>,
+        /// Which one, from 0.
+        index: usize,
+    },
+}
+
+/// Many pictures of one size from one file, as IDX and CIFAR have them.
+#[derive(Clone, Debug)]
+pub struct Stack {
+    /// The file.
+    pub path: PathBuf,
+    /// Size and channels of each picture.
+    pub header: Header,
+    /// `[pictures, height, width, channels]`.
+    pub pixels: Vec<u8>,
+}
+
+/// What a data set's pictures have in common; see [`Dataset::probe`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// 1 if all are grey, else 3.
+    pub channels: usize,
+    /// `[height, width]`, if all have the same.
+    pub size: Option<[usize; 2]>,
+}
+
+impl Dataset {
+    /// How many pictures.
+    pub fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+
+    /// How many pictures each class has.
+    pub fn class_counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.classes.len()];
+        for sample in &self.samples {
+            counts[sample.label] += 1;
+        }
+        counts
+    }
+
+    /// Looks at the headers of up to 64 pictures, evenly spread, to suggest an input shape for a network.
+    ///
+    /// Errors: if there is no picture, or none of those looked at could be read.
+    pub fn probe(&self) -> Result<Probe> {
+        const MOST: usize = 64;
+        let mut headers = Vec::new();
+        let mut failure = Error::format(&self.root, "holds no image");
+        for sample in self.samples.iter().step_by(self.len().div_ceil(MOST).max(1)) {
+            match sample.source.header() {
+                Ok(header) => headers.push(header),
+                Err(error) => failure = error,
+            }
+        }
+        let first = headers.first().ok_or(failure)?;
+        let same_size = headers.iter().all(|header| header.size == first.size);
+        let channels = headers.iter().map(|header| header.channels).max().unwrap_or(first.channels);
+        Ok(Probe { channels, size: same_size.then_some(first.size) })
+    }
+
+    /// The same pictures, labelled by `classes`, which may be more than its own and in another order.
+    ///
+    /// Errors: if a picture's class is not among them.
+    pub fn with_classes(mut self, classes: &[String]) -> Result<Self> {
+        let known: HashMap<&str, usize> = classes.iter().map(String::as_str).zip(0..).collect();
+        let labels: Vec<Option<usize>> = self.classes.iter().map(|name| known.get(name.as_str()).copied()).collect();
+        for sample in &mut self.samples {
+            let unknown = &self.classes[sample.label];
+            sample.label = labels[sample.label].ok_or_else(|| unknown_class(&self.root, unknown, classes))?;
+        }
+        self.classes = classes.to_vec();
+        Ok(self)
+    }
+
+    /// The pictures at `indices`, in that order.
+    pub(super) fn subset(&self, indices: &[usize]) -> Self {
+        let samples = indices.iter().map(|&index| self.samples[index].clone()).collect();
+        Self { root: self.root.clone(), classes: self.classes.clone(), samples }
+    }
+
+    /// From pictures with class names; the classes are the names that occur, sorted.
+    pub(super) fn from_named(root: PathBuf, named: Vec<(Source, String)>) -> Self {
+        let names: BTreeSet<&str> = named.iter().map(|(_, name)| name.as_str()).collect();
+        let classes: Vec<String> = names.into_iter().map(str::to_owned).collect();
+        let label = |name: String| classes.binary_search(&name).expect("every name is among the classes");
+        let samples = named.into_iter().map(|(source, name)| Sample { source, label: label(name) }).collect();
+        Self { root, classes, samples }
+    }
+}
+
+fn unknown_class(root: &std::path::Path, unknown: &str, classes: &[String]) -> Error {
+    const SHOWN: usize = 10;
+    let more = if classes.len() > SHOWN { ", …" } else { "" };
+    let known = classes.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    Error::format(root, format!("class {unknown:?} is not one of the training set's {} ({known}{more})", classes.len()))
+}
+
+impl Source {
+    /// Size and channels, without decoding.
+    ///
+    /// Errors: as [`Header::open`].
+    pub fn header(&self) -> Result<Header> {
+        match self {
+            Self::File(path) => Header::open(path),
+            Self::Stacked { stack, .. } => Ok(stack.header),
+        }
+    }
+
+    /// The picture in its own size and channels.
+    ///
+    /// Errors: as [`Image::open`].
+    pub fn image(&self) -> Result<Image> {
+        match self {
+            Self::File(path) => Image::open(path),
+            Self::Stacked { stack, index } => Ok(stack.image(*index)),
+        }
+    }
+}
+
+impl Stack {
+    /// How many pictures.
+    pub fn len(&self) -> usize {
+        self.pixels.len() / self.image_bytes()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.pixels.is_empty()
+    }
+
+    fn image_bytes(&self) -> usize {
+        self.header.size[0] * self.header.size[1] * self.header.channels
+    }
+
+    fn image(&self, index: usize) -> Image {
+        let bytes = self.image_bytes();
+        let pixels = self.pixels[index * bytes..][..bytes].to_vec();
+        Image { size: self.header.size, channels: self.header.channels, pixels }
+    }
+
+    /// Its pictures in order, each with a label.
+    pub(super) fn samples(self, labels: &[u8]) -> Vec<Sample> {
+        let stack = Arc::new(self);
+        let source = |index| Source::Stacked { stack: stack.clone(), index };
+        labels.iter().enumerate().map(|(i, &label)| Sample { source: source(i), label: label.into() }).collect()
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Stacked { stack, index } => write!(f, "{}#{index}", stack.path.display()),
+        }
+    }
+}

@@ -1,0 +1,477 @@
+use std::fs::File;
+use std::io::{BufRead, BufReader, Cursor, Read, Seek};
+use std::panic::catch_unwind;
+use std::path::Path;
+
+use fast_image_resize::images::{Image as Target, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+
+use crate::error::{Error, Result};
+
+/// No file is read beyond this, nor a picture decoded into more: what is larger is a mistake or a decompression bomb.
+const MAX_BYTES: u64 = 512 << 20;
+
+/// A picture in memory, 8 bits a channel, grey or RGB.
+///
+/// However it was stored, it is brought to this form: palettes are looked up, 16 bits rounded to 8, CMYK converted, alpha
+/// laid over white (the page for which cut-outs are drawn), and the turn that a camera noted in EXIF is carried out. Of
+/// an animation it is the first frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// `[height, width]` in pixels.
+    pub size: [usize; 2],
+    /// 1 (grey) or 3 (red, green, blue).
+    pub channels: usize,
+    /// `[height, width, channels]`, row-major, the top row first.
+    pub pixels: Vec<u8>,
+}
+
+/// What an image file says of itself before its pixels are decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// `[height, width]` in pixels, as after [`Image::open`]: turned as EXIF says.
+    pub size: [usize; 2],
+    /// 1 if it is stored as grey, else 3.
+    pub channels: usize,
+}
+
+impl Header {
+    /// Reads the header of an image file.
+    ///
+    /// Errors: as [`Image::open`], for what the header tells.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        open_file(path).and_then(|file| guarded(|| header(BufReader::new(file)))).map_err(|e| e.at(path))
+    }
+}
+
+impl Image {
+    /// Decodes an image file: JPEG, PNG, BMP, GIF, TIFF or WebP, whatever its name ends with.
+    ///
+    /// Errors: if the file cannot be read, is empty, of another format, damaged, cut short, or larger than 512 MiB (on
+    /// disk or decoded).
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        read_file(path).and_then(|bytes| guarded(|| decode(&bytes))).map_err(|e| e.at(path))
+    }
+
+    /// The same picture as `[height, width, channels]`: stretched to the size (its aspect ratio is not kept), grey made
+    /// of colour or colour of grey.
+    ///
+    /// Pixels are averaged over the area they come from (a bilinear filter, widened when shrinking). Grey is ITU-R 601
+    /// luma, as in PIL and TensorFlow.
+    ///
+    /// Errors: if an extent is 0 or there are other than 1 or 3 channels.
+    pub fn fit(self, shape: [usize; 3]) -> Result<Self> {
+        check_shape(shape)?;
+        let [height, width, channels] = shape;
+        Ok(self.with_channels(channels).resized([height, width]))
+    }
+
+    fn with_channels(self, channels: usize) -> Self {
+        let pixels = match (self.channels, channels) {
+            (1, 3) => self.pixels.iter().flat_map(|&grey| [grey; 3]).collect(),
+            (3, 1) => self.pixels.chunks_exact(3).map(luma).collect(),
+            _ => self.pixels,
+        };
+        Self { size: self.size, channels, pixels }
+    }
+
+    fn resized(self, size: [usize; 2]) -> Self {
+        if size == self.size {
+            return self;
+        }
+        let pixel_type = if self.channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
+        let [from_height, from_width] = self.size.map(|extent| extent as u32);
+        let [height, width] = size.map(|extent| extent as u32);
+        let source =
+            ImageRef::new(from_width, from_height, &self.pixels, pixel_type).expect("an image's pixels fit it");
+        let mut target = Target::new(width, height, pixel_type);
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+        Resizer::new().resize(&source, &mut target, &options).expect("both images have one pixel type");
+        Self { size, channels: self.channels, pixels: target.into_vec() }
+    }
+}
+
+/// Checks that images can be brought to `shape` (`[height, width, channels]`).
+///
+/// Errors: if an extent is 0 or above 65535, or there are other than 1 or 3 channels.
+pub(super) fn check_shape(shape: [usize; 3]) -> Result<()> {
+    let [height, width, channels] = shape;
+    if !(1..=65535).contains(&height) || !(1..=65535).contains(&width) {
+        return Err(Error::config(format!("an image size of {height}x{width} is not possible: sides are 1 to 65535")));
+    }
+    if channels != 1 && channels != 3 {
+        return Err(Error::config(format!(
+            "images have 1 channel (grey) or 3 (colour), but {channels} were asked for"
+        )));
+    }
+    Ok(())
+}
+
+/// Weights of ITU-R 601 in sixteenths of bits, rounded as PIL does.
+fn luma(rgb: &[u8]) -> u8 {
+    let [r, g, b] = [rgb[0], rgb[1], rgb[2]].map(u32::from);
+    ((19595 * r + 38470 * g + 7471 * b + 0x8000) >> 16) as u8
+}
+
+/// Why an image could not be had, before it is known for which path that is told.
+enum Failure {
+    Io(std::io::Error),
+    Content(String),
+}
+
+impl Failure {
+    fn at(self, path: &Path) -> Error {
+        match self {
+            Self::Io(source) => Error::io("read", path, source),
+            Self::Content(message) => Error::format(path, message),
+        }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(source: std::io::Error) -> Self {
+        Self::Io(source)
+    }
+}
+
+impl From<image::ImageError> for Failure {
+    fn from(error: image::ImageError) -> Self {
+        Self::Content(format!("the image is damaged or cut short ({error})"))
+    }
+}
+
+/// Runs a decoder on bytes that could be anything. Should it panic, that costs this image and not the run.
+fn guarded<T>(decode: impl FnOnce() -> Result<T, Failure> + std::panic::UnwindSafe) -> Result<T, Failure> {
+    catch_unwind(decode).unwrap_or_else(|_| Err(Failure::Content("the image is damaged (its decoder gave up)".into())))
+}
+
+fn open_file(path: &Path) -> Result<File, Failure> {
+    // Asked before opening: opening a named pipe would wait for its writer.
+    let metadata = path.metadata()?;
+    match metadata.len() {
+        _ if !metadata.is_file() => Err(Failure::Content("not a file".into())),
+        0 => Err(Failure::Content("the file is empty".into())),
+        size if size > MAX_BYTES => Err(too_large(size)),
+        _ => Ok(File::open(path)?),
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    open_file(path)?.take(MAX_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn too_large(bytes: u64) -> Failure {
+    Failure::Content(format!("the image takes {} MiB, more than the {} allowed", bytes >> 20, MAX_BYTES >> 20))
+}
+
+fn header(source: impl BufRead + Seek) -> Result<Header, Failure> {
+    let mut decoder = decoder(source)?;
+    let (width, height) = decoder.dimensions();
+    let size = [height as usize, width as usize];
+    let turned = swaps_sides(orientation(&mut decoder));
+    let channels = if decoder.color_type().has_color() { 3 } else { 1 };
+    Ok(Header { size: if turned { [size[1], size[0]] } else { size }, channels })
+}
+
+fn decode(bytes: &[u8]) -> Result<Image, Failure> {
+    let mut decoder = decoder(Cursor::new(bytes))?;
+    if bytes.starts_with(JPEG_START) && !jpeg_is_complete(bytes) {
+        return Err(Failure::Content("the image is cut short: its end-of-image marker is missing".into()));
+    }
+    let orientation = orientation(&mut decoder);
+    let mut picture = DynamicImage::from_decoder(decoder)?;
+    picture.apply_orientation(orientation);
+    Ok(flatten(picture))
+}
+
+fn decoder<'a>(mut source: impl BufRead + Seek + 'a) -> Result<impl ImageDecoder + 'a, Failure> {
+    let start = source.fill_buf()?.iter().take(8).copied().collect::<Vec<_>>();
+    let mut reader = ImageReader::new(source).with_guessed_format()?;
+    if !reader.format().is_some_and(|format| FORMATS.contains(&format)) {
+        return Err(Failure::Content(unknown_format(&start)));
+    }
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MAX_BYTES);
+    reader.limits(limits);
+    let decoder = reader.into_decoder()?;
+    if decoder.total_bytes() > MAX_BYTES {
+        return Err(too_large(decoder.total_bytes()));
+    }
+    Ok(decoder)
+}
+
+const FORMATS: [ImageFormat; 6] =
+    [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Gif, ImageFormat::Tiff, ImageFormat::WebP];
+
+fn unknown_format(start: &[u8]) -> String {
+    let hex = start.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
+    let hint = if start.starts_with(b"<") { "; was a web page saved instead?" } else { "" };
+    format!("not a JPEG, PNG, BMP, GIF, TIFF or WebP image (first bytes {hex}){hint}")
+}
+
+const JPEG_START: &[u8] = &[0xff, 0xd8];
+
+/// Whether an end-of-image marker follows the start of the first scan. The decoder paints rows that are missing grey
+/// and says nothing, and a thumbnail in the header may hold a marker of its own.
+fn jpeg_is_complete(bytes: &[u8]) -> bool {
+    const START_OF_SCAN: u8 = 0xda;
+    let mut at = JPEG_START.len();
+    while let Some(&[0xff, marker, high, low]) = bytes.get(at..at + 4) {
+        match marker {
+            START_OF_SCAN => return bytes[at..].windows(2).rev().any(|pair| pair == [0xff, 0xd9]),
+            0xff => at += 1,
+            _ => at += 2 + usize::from(u16::from_be_bytes([high, low])),
+        }
+    }
+    true // Headers out of order: the decoder judges them.
+}
+
+/// How a camera noted that it was held; nothing is done if the note cannot be read.
+fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
+    decoder.orientation().unwrap_or(Orientation::NoTransforms)
+}
+
+fn swaps_sides(orientation: Orientation) -> bool {
+    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+    matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
+}
+
+fn flatten(picture: DynamicImage) -> Image {
+    let size = [picture.height(), picture.width()].map(|extent| extent as usize);
+    let color = picture.color();
+    let channels = if color.has_color() { 3 } else { 1 };
+    let pixels = match (channels, color.has_alpha()) {
+        (1, false) => picture.into_luma8().into_raw(),
+        (1, true) => over_white(picture.into_luma_alpha8().as_raw(), channels),
+        (_, false) => picture.into_rgb8().into_raw(),
+        (_, true) => over_white(picture.into_rgba8().as_raw(), channels),
+    };
+    Image { size, channels, pixels }
+}
+
+/// Lays pixels of `channels` values and an alpha over white.
+fn over_white(pixels: &[u8], channels: usize) -> Vec<u8> {
+    let blend = |value: u8, alpha: u8| {
+        let [value, alpha] = [value, alpha].map(u32::from);
+        ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8
+    };
+    let colours = pixels.chunks_exact(channels + 1);
+    colours.flat_map(|pixel| pixel[..channels].iter().map(|&value| blend(value, pixel[channels]))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use image::{GrayAlphaImage, GrayImage, ImageBuffer, Luma, Rgb, Rgba, RgbaImage};
+
+    use super::super::fixtures::{encode, plain, red_and_blue, write};
+    use super::*;
+
+    fn decoded(bytes: &[u8]) -> Result<Image, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = write(dir.path(), "picture.dat", bytes);
+        let image = Image::open(&path).map_err(|e| e.to_string());
+        if let Ok(image) = &image {
+            let expected = Header { size: image.size, channels: image.channels };
+            assert_eq!(Header::open(&path).unwrap(), expected, "the header says what decoding finds");
+        }
+        image
+    }
+
+    fn pixel(image: &Image, row: usize, column: usize) -> &[u8] {
+        &image.pixels[(row * image.size[1] + column) * image.channels..][..image.channels]
+    }
+
+    fn assert_close(found: &[u8], expected: &[u8]) {
+        let far = found.iter().zip(expected).any(|(a, b)| a.abs_diff(*b) > 6);
+        assert!(found.len() == expected.len() && !far, "{found:?} is not about {expected:?}");
+    }
+
+    /// The JPEG with an EXIF segment in front that tells the orientation.
+    fn with_orientation(jpeg: &[u8], orientation: u8) -> Vec<u8> {
+        let mut exif = b"\xff\xe1\x00\x22Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
+        exif.extend([orientation, 0, 0, 0, 0, 0, 0, 0]);
+        [&jpeg[..2], &exif, &jpeg[2..]].concat()
+    }
+
+    #[test]
+    fn every_format_is_known_by_its_content() {
+        for format in FORMATS {
+            let image = decoded(&encode(red_and_blue(48, 32), format)).unwrap();
+            assert_eq!((image.size, image.channels), ([32, 48], 3), "{format:?}");
+            assert_close(pixel(&image, 31, 0), &[255, 0, 0]);
+            assert_close(pixel(&image, 0, 47), &[0, 0, 255]);
+        }
+    }
+
+    #[test]
+    fn grey_stays_grey() {
+        for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Tiff, ImageFormat::Bmp] {
+            let image = decoded(&encode(GrayImage::from_pixel(5, 3, Luma([77])), format)).unwrap();
+            assert_eq!(image.channels, if format == ImageFormat::Bmp { 3 } else { 1 }, "{format:?}");
+            assert_close(pixel(&image, 2, 4), &vec![77; image.channels]);
+        }
+    }
+
+    #[test]
+    fn sixteen_bits_are_rounded_to_eight() {
+        let grey = ImageBuffer::<Luma<u16>, _>::from_vec(3, 1, vec![0, 0x8000, 0xffff]).unwrap();
+        assert_eq!(decoded(&encode(grey, ImageFormat::Png)).unwrap().pixels, [0, 128, 255]);
+        let color = ImageBuffer::<Rgb<u16>, _>::from_pixel(1, 1, Rgb([0xffff, 257 * 100, 0]));
+        assert_eq!(decoded(&encode(color, ImageFormat::Tiff)).unwrap().pixels, [255, 100, 0]);
+    }
+
+    #[test]
+    fn alpha_is_laid_over_white() {
+        let color = RgbaImage::from_vec(3, 1, vec![10, 20, 30, 255, 10, 20, 30, 0, 0, 0, 255, 128]).unwrap();
+        let image = decoded(&encode(color, ImageFormat::Png)).unwrap();
+        assert_eq!(image.pixels, [10, 20, 30, 255, 255, 255, 127, 127, 255]);
+        let grey = GrayAlphaImage::from_vec(2, 1, vec![40, 255, 40, 0]).unwrap();
+        let image = decoded(&encode(grey, ImageFormat::Png)).unwrap();
+        assert_eq!((image.channels, image.pixels), (1, vec![40, 255]));
+    }
+
+    #[test]
+    fn palettes_and_cmyk_become_rgb() {
+        let image = decoded(include_bytes!("../../tests/fixtures/images/palette.png")).unwrap();
+        assert_eq!(image.size, [2, 4]);
+        assert_eq!((pixel(&image, 0, 0), pixel(&image, 0, 3)), (&[255, 0, 0][..], &[0, 0, 255][..]));
+        assert_eq!(pixel(&image, 1, 0), [255; 3], "transparent is white");
+
+        let image = decoded(include_bytes!("../../tests/fixtures/images/cmyk.jpg")).unwrap();
+        assert_close(pixel(&image, 3, 1), &[0, 255, 255]);
+        assert_close(pixel(&image, 3, 14), &[127, 127, 127]);
+    }
+
+    #[test]
+    fn a_camera_is_turned_back() {
+        let jpeg = encode(red_and_blue(48, 16), ImageFormat::Jpeg);
+        // 6: to be turned clockwise by 90 degrees, so that what was left is on top.
+        let image = decoded(&with_orientation(&jpeg, 6)).unwrap();
+        assert_eq!(image.size, [48, 16]);
+        assert_close(pixel(&image, 0, 8), &[255, 0, 0]);
+        assert_close(pixel(&image, 47, 8), &[0, 0, 255]);
+        // 3: upside down.
+        let image = decoded(&with_orientation(&jpeg, 3)).unwrap();
+        assert_eq!(image.size, [16, 48]);
+        assert_close(pixel(&image, 0, 0), &[0, 0, 255]);
+        // 9 does not exist.
+        assert_eq!(decoded(&with_orientation(&jpeg, 9)).unwrap(), decoded(&jpeg).unwrap());
+    }
+
+    #[test]
+    fn what_is_cut_short_is_an_error_in_every_format() {
+        for format in FORMATS {
+            let whole = encode(red_and_blue(48, 32), format);
+            for length in [whole.len() / 2, whole.len() * 9 / 10] {
+                let error = decoded(&whole[..length]).expect_err(&format!("{length} bytes of {format:?}"));
+                assert!(error.contains("cut short"), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_thumbnail_does_not_hide_that_a_jpeg_is_cut_short() {
+        let jpeg = encode(red_and_blue(48, 32), ImageFormat::Jpeg);
+        let length = (jpeg.len() + 2) as u16;
+        let comment = [&[0xff, 0xfe], &length.to_be_bytes()[..], &jpeg].concat();
+        let with_thumbnail = [&jpeg[..2], &comment, &jpeg[2..]].concat();
+        assert!(decoded(&with_thumbnail).is_ok());
+        assert!(decoded(&with_thumbnail[..with_thumbnail.len() - 40]).unwrap_err().contains("end-of-image marker"));
+    }
+
+    #[test]
+    fn what_is_no_image_is_an_error_that_says_so() {
+        assert!(decoded(b"").unwrap_err().contains("the file is empty"));
+        let page = decoded(b"<!DOCTYPE html>").unwrap_err();
+        assert!(page.contains("first bytes 3c 21 44 4f") && page.contains("web page"), "{page}");
+        assert!(decoded(&[0xff]).unwrap_err().contains("not a JPEG, PNG"));
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Image::open(dir.path()).unwrap_err().to_string().contains("not a file"));
+        let missing = Image::open(dir.path().join("missing.png")).unwrap_err().to_string();
+        assert!(missing.contains("could not read") && missing.contains("missing.png"), "{missing}");
+    }
+
+    #[test]
+    fn a_decompression_bomb_is_refused_before_it_is_unpacked() {
+        // A PNG's header alone, for 60000x60000 pixels.
+        let small = encode(plain(1, 1, [0; 3]), ImageFormat::Png);
+        let mut bomb = small.clone();
+        bomb[16..24].copy_from_slice(&[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);
+        let crc = crc32(&bomb[12..29]);
+        bomb[29..33].copy_from_slice(&crc.to_be_bytes());
+        let error = decoded(&bomb).unwrap_err();
+        assert!(error.contains("more than the 512 allowed") || error.contains("limit"), "{error}");
+    }
+
+    fn crc32(bytes: &[u8]) -> u32 {
+        let mut crc = flate2::Crc::new();
+        crc.update(bytes);
+        crc.sum()
+    }
+
+    #[test]
+    fn damaged_bytes_never_panic() {
+        for format in FORMATS {
+            let whole = encode(red_and_blue(16, 16), format);
+            for at in 0..whole.len() {
+                let mut bytes = whole.clone();
+                bytes[at] ^= 0x55;
+                let _ = decode(&bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn fitting_resizes_and_converts() {
+        let image = decoded(&encode(red_and_blue(48, 32), ImageFormat::Png)).unwrap();
+        let grey = image.clone().fit([4, 4, 1]).unwrap();
+        assert_eq!((grey.size, grey.channels, grey.pixels.len()), ([4, 4], 1, 16));
+        assert_eq!((grey.pixels[0], grey.pixels[3]), (76, 29), "luma of red and of blue");
+        let back = grey.fit([4, 4, 3]).unwrap();
+        assert_eq!(pixel(&back, 0, 3), [29; 3]);
+        assert_eq!(image.clone().fit([32, 48, 3]).unwrap(), image);
+    }
+
+    #[test]
+    fn shrinking_averages_all_pixels() {
+        // Alternating columns: sampling single pixels would give black or white.
+        let stripes = GrayImage::from_fn(64, 64, |x, _| Luma([if x % 2 == 0 { 0 } else { 255 }]));
+        let image = decoded(&encode(stripes, ImageFormat::Png)).unwrap().fit([8, 8, 1]).unwrap();
+        assert!(image.pixels[9..15].iter().all(|value| value.abs_diff(128) < 6), "{:?}", image.pixels);
+    }
+
+    #[test]
+    fn impossible_shapes_are_errors() {
+        let image = Image { size: [1, 1], channels: 1, pixels: vec![0] };
+        assert!(image.clone().fit([0, 4, 3]).unwrap_err().to_string().contains("0x4"));
+        assert!(image.fit([4, 4, 4]).unwrap_err().to_string().contains("4 were asked for"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_need_not_be_utf8() {
+        use std::os::unix::ffi::OsStringExt;
+        let dir = tempfile::tempdir().unwrap();
+        let name = PathBuf::from(std::ffi::OsString::from_vec(b"caf\xe9.png".to_vec()));
+        let path = write(dir.path(), &name, encode(plain(2, 2, [1, 2, 3]), ImageFormat::Png));
+        assert_eq!(Image::open(&path).unwrap().size, [2, 2]);
+        let broken = write(dir.path(), &name, "");
+        assert!(Image::open(&broken).unwrap_err().to_string().contains("caf\u{fffd}.png"));
+    }
+
+    #[test]
+    fn transparent_gif_and_webp_are_laid_over_white() {
+        for format in [ImageFormat::Gif, ImageFormat::WebP] {
+            let clear = RgbaImage::from_pixel(4, 4, Rgba([0, 0, 0, 0]));
+            assert_eq!(decoded(&encode(clear, format)).unwrap().pixels, [255; 48], "{format:?}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+use std::collections::VecDeque;
+use std::num::NonZero;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use rand::seq::SliceRandom;
+
+use super::{Augment, AugmentRow, Images, Seed};
+use crate::error::Result;
+
+/// Some images with all that a training step needs to know of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// `[n, height, width, channels]`.
+    pub images: Vec<u8>,
+    /// `[n]`, indices into the data set's classes.
+    pub labels: Vec<i32>,
+    /// `[n, 12]`, an [`AugmentRow`] for each image.
+    pub rows: Vec<f32>,
+    /// `[n]`, which of the data set's samples they are.
+    pub indices: Vec<usize>,
+}
+
+impl Batch {
+    /// How many images.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are none; never, as a [`Loader`] yields it.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+}
+
+/// How a [`Loader`] makes batches. The default suits evaluation: in order, unchanged.
+#[derive(Clone, Debug)]
+pub struct LoaderOptions {
+    /// Images in a batch; the last of an epoch may be smaller.
+    pub batch_size: NonZero<usize>,
+    /// Another order in each epoch, instead of file order.
+    pub shuffle: bool,
+    /// How images are changed, anew in each epoch.
+    pub augment: Augment,
+    /// Decides the order and the changes.
+    pub seed: Seed,
+    /// Threads that decode and put together batches, at most 64; `None` for one a core.
+    pub workers: Option<NonZero<usize>>,
+}
+
+impl Default for LoaderOptions {
+    fn default() -> Self {
+        const BATCH_SIZE: NonZero<usize> = NonZero::new(32).unwrap();
+        Self { batch_size: BATCH_SIZE, shuffle: false, augment: Augment::default(), seed: Seed(0), workers: None }
+    }
+}
+
+/// Makes batches of images on threads of its own, ahead of whoever uses them.
+///
+/// What is in a batch depends on the options, the epoch and the images alone, never on the threads.
+#[derive(Clone, Debug)]
+pub struct Loader {
+    images: Arc<Images>,
+    options: LoaderOptions,
+}
+
+impl Loader {
+    /// A loader of `images`.
+    pub fn new(images: Arc<Images>, options: LoaderOptions) -> Self {
+        Self { images, options }
+    }
+
+    /// The images it loads.
+    pub fn images(&self) -> &Images {
+        &self.images
+    }
+
+    /// Batches in an epoch.
+    pub fn batches(&self) -> usize {
+        self.images.len().div_ceil(self.options.batch_size.get())
+    }
+
+    /// Starts loading an epoch: the batches which show each image once.
+    ///
+    /// Its threads begin at once and stay a few batches ahead. They end with it, whether or not it was used up.
+    pub fn epoch(&self, epoch: u64) -> Epoch {
+        let mut order: Vec<usize> = (0..self.images.len()).collect();
+        if self.options.shuffle {
+            order.shuffle(&mut self.options.seed.generator("shuffle", &[epoch]));
+        }
+        let waiting: VecDeque<_> = order.chunks(self.options.batch_size.get()).map(<[usize]>::to_vec).collect();
+        let workers = self.options.workers.map_or_else(cores, NonZero::get).min(waiting.len()).min(MOST_WORKERS);
+        // The queue never holds more jobs than are handed out ahead, so it needs no bound of its own.
+        let (jobs, queue) = unbounded();
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let spawn = |_| {
+            let (loader, queue, cancelled) = (self.clone(), queue.clone(), cancelled.clone());
+            thread::spawn(move || loader.work(epoch, &queue, &cancelled))
+        };
+        let workers: Vec<_> = (0..workers).map(spawn).collect();
+        // One batch in the making for each worker, and two ready.
+        let ahead = workers.len() + 2;
+        let (answers, waited) = (VecDeque::new(), Duration::ZERO);
+        let mut epoch = Epoch { waiting, answers, jobs: Some(jobs), workers, cancelled, waited };
+        (0..ahead).for_each(|_| epoch.hand_out());
+        epoch
+    }
+
+    fn work(&self, epoch: u64, queue: &Receiver<Job>, cancelled: &AtomicBool) {
+        for job in queue {
+            // If the epoch was given up, nobody waits for the answer any more.
+            let _ = job.answer.send(self.batch(epoch, job.indices, cancelled));
+        }
+    }
+
+    /// Stops early, with a batch that is not full, when `cancelled` is set.
+    fn batch(&self, epoch: u64, indices: Vec<usize>, cancelled: &AtomicBool) -> Result<Batch> {
+        let [height, width, channels] = self.images.shape();
+        let mut batch = Batch {
+            images: Vec::with_capacity(indices.len() * height * width * channels),
+            labels: Vec::with_capacity(indices.len()),
+            rows: Vec::with_capacity(indices.len() * size_of::<AugmentRow>() / size_of::<f32>()),
+            indices,
+        };
+        for &index in &batch.indices {
+            if cancelled.load(Ordering::Relaxed) {
+                break;
+            }
+            self.images.append(index, &mut batch.images)?;
+            batch.labels.push(self.images.dataset().samples[index].label as i32);
+            batch.rows.extend(self.options.augment.row(self.options.seed, epoch, index, [height, width]));
+        }
+        Ok(batch)
+    }
+}
+
+/// More would only wait for each other, or not start at all.
+const MOST_WORKERS: usize = 64;
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// The batches of an epoch, in order. After an error there are no more.
+#[derive(Debug)]
+pub struct Epoch {
+    /// Batches that no worker has been given yet.
+    waiting: VecDeque<Vec<usize>>,
+    /// The answers to come, in the order in which batches are handed out.
+    answers: VecDeque<Receiver<Result<Batch>>>,
+    jobs: Option<Sender<Job>>,
+    workers: Vec<JoinHandle<()>>,
+    cancelled: Arc<AtomicBool>,
+    waited: Duration,
+}
+
+/// A batch to be made, and where it is expected.
+struct Job {
+    indices: Vec<usize>,
+    answer: Sender<Result<Batch>>,
+}
+
+impl Epoch {
+    fn hand_out(&mut self) {
+        if let (Some(indices), Some(jobs)) = (self.waiting.pop_front(), &self.jobs) {
+            let (answer, receiver) = bounded(1);
+            jobs.send(Job { indices, answer }).expect("the workers listen as long as the epoch lives");
+            self.answers.push_back(receiver);
+        }
+    }
+
+    /// How long its user has waited for batches that were not ready.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+}
+
+impl Iterator for Epoch {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let answer = self.answers.pop_front()?;
+        let start = Instant::now();
+        let batch = answer.recv().expect("a worker answers every job");
+        self.waited += start.elapsed();
+        self.hand_out();
+        if batch.is_err() {
+            self.waiting.clear();
+            self.answers.clear();
+        }
+        Some(batch)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.answers.len() + self.waiting.len();
+        (left, Some(left))
+    }
+}
+
+impl Drop for Epoch {
+    fn drop(&mut self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+        self.jobs = None;
+        for worker in self.workers.drain(..) {
+            // A worker that panicked has said so; while dropping there is nobody to tell again.
+            let _ = worker.join();
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Pictures and labels: from what lies on disk to batches of bytes.
+//!
+//! What comes in: a path that a user typed. What goes out: [`Batch`]es of `u8` images, class ids and augmentation rows,
+//! which a training step sends to the device, and the [`Normalization`] that belongs to them.
+//!
+//! ```text
+//! open ─▶ Splits ─▶ Dataset ─▶ Images ─▶ Loader ─▶ Batch, Batch, …
+//!         (parts)   (paths     (each decoded once:   (shuffled, put together by
+//!                   + labels)  what is unreadable,   threads, ahead of the step)
+//!                              mean, cache)
+//! ```
+//!
+//! A format is one file with one `read` function and one line in [`open`](fn@open)'s list. Everything random follows
+//! from a [`Seed`] and a position (epoch, sample), never from which thread was first.
+
+mod augment;
+mod cifar;
+mod dataset;
+mod files;
+#[cfg(test)]
+mod fixtures;
+mod folder;
+mod idx;
+mod image;
+mod images;
+mod loader;
+mod normalize;
+mod open;
+mod seed;
+mod split;
+mod table;
+
+pub use augment::{Augment, AugmentRow};
+pub use dataset::{Dataset, Probe, Sample, Source, Stack};
+pub use files::list_images;
+pub use folder::ImageFolder;
+pub use image::{Header, Image};
+pub use images::Images;
+pub use loader::{Batch, Epoch, Loader, LoaderOptions};
+pub use normalize::{Normalization, Normalize};
+pub use open::{open, open_labelled};
+pub use seed::Seed;
+pub use split::{Part, Splits};

@@ -1,0 +1,158 @@
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// How pixel bytes become the numbers a network sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Normalize {
+    /// 0 to 1.
+    Unit,
+    /// Mean 0 and standard deviation 1 over the training set, for each channel.
+    #[default]
+    Dataset,
+    /// The mean and standard deviation of ImageNet, as pretrained networks expect; for grey images the averages of the
+    /// three channels.
+    ImageNet,
+    /// 0 to 255, as stored.
+    None,
+}
+
+impl Normalize {
+    const ALL: [Self; 4] = [Self::Unit, Self::Dataset, Self::ImageNet, Self::None];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Unit => "unit",
+            Self::Dataset => "dataset",
+            Self::ImageNet => "imagenet",
+            Self::None => "none",
+        }
+    }
+}
+
+impl fmt::Display for Normalize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Normalize {
+    type Err = Error;
+
+    /// Errors: if it is not unit, dataset, imagenet or none.
+    fn from_str(name: &str) -> Result<Self, Error> {
+        let unknown =
+            || Error::config(format!("normalization {name:?} is not one of unit, dataset, imagenet and none"));
+        Self::ALL.into_iter().find(|mode| mode.name() == name).ok_or_else(unknown)
+    }
+}
+
+/// A pixel byte `x` of channel `c` becomes `(x / 255 - mean[c]) / std[c]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Normalization {
+    /// One value a channel, in units of 0 (black) to 1 (white).
+    pub mean: Vec<f32>,
+    /// One value a channel, above 0, in the same units.
+    pub std: Vec<f32>,
+}
+
+impl Normalization {
+    /// What `mode` means for images of `channels` channels whose bytes have these `moments`.
+    pub(super) fn new(mode: Normalize, channels: usize, moments: &Moments) -> Self {
+        match mode {
+            Normalize::Unit => Self::uniform(channels, 0.0, 1.0),
+            Normalize::None => Self::uniform(channels, 0.0, 1.0 / 255.0),
+            Normalize::ImageNet if channels == 3 => {
+                Self { mean: vec![0.485, 0.456, 0.406], std: vec![0.229, 0.224, 0.225] }
+            }
+            Normalize::ImageNet => Self::uniform(channels, 0.449, 0.226),
+            Normalize::Dataset => moments.normalization(channels),
+        }
+    }
+
+    fn uniform(channels: usize, mean: f32, std: f32) -> Self {
+        Self { mean: vec![mean; channels], std: vec![std; channels] }
+    }
+}
+
+/// Sums over the bytes of each channel. Integers, so that the order in which images are added does not matter.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Moments {
+    pixels: u64,
+    sum: [u64; 3],
+    squares: [u64; 3],
+}
+
+impl Moments {
+    /// Of `[pixels, channels]` bytes; at most 3 channels.
+    pub(super) fn of(bytes: &[u8], channels: usize) -> Self {
+        let mut moments = Self { pixels: (bytes.len() / channels) as u64, ..Self::default() };
+        for pixel in bytes.chunks_exact(channels) {
+            for (channel, &value) in pixel.iter().enumerate() {
+                moments.sum[channel] += u64::from(value);
+                moments.squares[channel] += u64::from(value) * u64::from(value);
+            }
+        }
+        moments
+    }
+
+    /// Of both together.
+    pub(super) fn plus(self, other: Self) -> Self {
+        let add = |a: [u64; 3], b: [u64; 3]| [a[0] + b[0], a[1] + b[1], a[2] + b[2]];
+        Self {
+            pixels: self.pixels + other.pixels,
+            sum: add(self.sum, other.sum),
+            squares: add(self.squares, other.squares),
+        }
+    }
+
+    /// A channel that never varies keeps a deviation of 1: it is 0 everywhere then, and not divided by 0.
+    fn normalization(&self, channels: usize) -> Normalization {
+        let pixels = self.pixels.max(1) as f64;
+        let mean: Vec<f64> = self.sum[..channels].iter().map(|&sum| sum as f64 / pixels).collect();
+        let deviation = |channel: usize| match self.squares[channel] as f64 / pixels - mean[channel] * mean[channel] {
+            variance if variance > 1e-9 => variance.sqrt() / 255.0,
+            _ => 1.0,
+        };
+        Normalization {
+            std: (0..channels).map(|channel| deviation(channel) as f32).collect(),
+            mean: mean.iter().map(|mean| (mean / 255.0) as f32).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dataset_mode_is_mean_and_deviation_of_each_channel() {
+        // Red is 0 or 255, green always 51, blue 0, 0, 255, 255 + the same again.
+        let one = Moments::of(&[0, 51, 0, 255, 51, 0], 3);
+        let two = Moments::of(&[0, 51, 255, 255, 51, 255], 3);
+        let found = Normalization::new(Normalize::Dataset, 3, &one.plus(two));
+        assert_eq!(found, Normalization { mean: vec![0.5, 0.2, 0.5], std: vec![0.5, 1.0, 0.5] });
+    }
+
+    #[test]
+    fn the_other_modes_do_not_look_at_the_data() {
+        let of = |mode, channels| Normalization::new(mode, channels, &Moments::default());
+        assert_eq!(of(Normalize::Unit, 1), Normalization { mean: vec![0.0], std: vec![1.0] });
+        assert_eq!(of(Normalize::None, 3).std, [1.0 / 255.0; 3]);
+        assert_eq!(of(Normalize::ImageNet, 3).mean, [0.485, 0.456, 0.406]);
+        assert_eq!(of(Normalize::ImageNet, 1).mean, [0.449]);
+    }
+
+    #[test]
+    fn modes_have_one_name_everywhere() {
+        for mode in Normalize::ALL {
+            assert_eq!(mode.to_string().parse::<Normalize>().unwrap(), mode);
+            assert_eq!(serde_json::to_string(&mode).unwrap(), format!("\"{mode}\""));
+        }
+        assert!("other".parse::<Normalize>().unwrap_err().to_string().contains("unit, dataset"));
+    }
+}
