@@ -2,8 +2,8 @@
 
 pub mod check;
 pub mod cpu;
-pub mod device;
 pub mod data;
+pub mod device;
 pub mod error;
 pub mod gpu;
 pub mod graph;

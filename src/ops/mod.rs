@@ -6,12 +6,16 @@
 
 mod grid;
 mod pointwise;
+mod reduce;
+mod reshape;
 mod sample;
 
 pub use pointwise::{
     Pointwise, add, apply, binary, copy, div, elu, exp, gelu, hard_swish, leaky_relu, log, max, min, mul, pointwise,
     pow, relu, relu6, sigmoid, silu, softplus, sqrt, sub, tanh, unary,
 };
+pub use reduce::{ArgMax, Reduce, Reduction, argmax, max_over, mean, sum, sum_to};
+pub use reshape::{Reshape, flatten, reshape};
 pub use sample::{Given, Sample, Values};
 
 /// A file of ops and the combinations of attributes and shapes on which they are tested.
@@ -23,23 +27,8 @@ pub struct Family {
 }
 
 /// Every op there is.
-pub const FAMILIES: &[Family] = &[Family { name: "pointwise", samples: pointwise::samples }];
-
-/// stub
-pub fn sum_to(
-    _g: &mut crate::graph::Graph,
-    x: crate::graph::Value,
-    _s: &crate::tensor::Shape,
-) -> crate::Result<crate::graph::Value> {
-    Ok(x)
-}
-
-/// stub
-pub fn sum(
-    _g: &mut crate::graph::Graph,
-    x: crate::graph::Value,
-    _s: &[usize],
-    _k: bool,
-) -> crate::Result<crate::graph::Value> {
-    Ok(x)
-}
+pub const FAMILIES: &[Family] = &[
+    Family { name: "pointwise", samples: pointwise::samples },
+    Family { name: "reduce", samples: reduce::samples },
+    Family { name: "reshape", samples: reshape::samples },
+];

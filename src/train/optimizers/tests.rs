@@ -54,8 +54,7 @@ fn graph() -> Graph {
 fn follow(device: &Device, optimizer: Optimizer, formula: Formula, clip: Option<f64>) {
     let graph = graph();
     let update = optimizer.update();
-    let weights =
-        device.weights(Layout::parameters(&graph), Layout::states(&graph), update.moments()).unwrap();
+    let weights = device.weights(Layout::parameters(&graph), Layout::states(&graph), update.moments()).unwrap();
     let mut program = device.compile(&graph, &weights, Some(update.clone())).unwrap();
     let layout = weights.parameters().clone();
     let n = layout.len();
