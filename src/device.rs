@@ -214,6 +214,36 @@ impl Program {
         }
     }
 
+    /// Runs several times, without results, and waits: for measurements.
+    pub fn repeat(&mut self, runs: usize, scalars: &[f32]) -> Result<()> {
+        match self {
+            Self::Cpu(p) => {
+                for _ in 0..runs {
+                    p.run(scalars)?;
+                    p.next();
+                }
+                Ok(())
+            }
+            Self::Gpu(p) => p.repeat(runs, scalars),
+        }
+    }
+
+    /// Dispatches of a run, on a GPU.
+    pub fn dispatches(&self) -> Option<usize> {
+        match self {
+            Self::Cpu(_) => None,
+            Self::Gpu(p) => Some(p.dispatches()),
+        }
+    }
+
+    /// Bytes of memory: intermediate values, inputs, constants, scratch, weights.
+    pub fn device_bytes(&self) -> u64 {
+        match self {
+            Self::Cpu(p) => p.device_bytes(),
+            Self::Gpu(p) => p.device_bytes(),
+        }
+    }
+
     /// Fills intermediate memory with NaN, for tests.
     pub fn poison(&mut self) {
         match self {

@@ -1,1 +1,3 @@
+//! The `ocellus` command.
+
 fn main() {}

@@ -173,6 +173,13 @@ impl Program {
         self.results.len()
     }
 
+    /// Bytes of memory: intermediate values, inputs, constants, scratch, and the arenas.
+    pub fn device_bytes(&self) -> u64 {
+        let own = self.pools.iter().chain(self.inputs.iter().map(|(_, m)| m)).chain([&self.constants]);
+        let own: usize = own.map(Memory::len).sum();
+        (own + self.scratch.len() * 4 + self.weights.lock().bytes()) as u64
+    }
+
     /// The plan it executes.
     pub fn plan(&self) -> &Plan {
         &self.plan

@@ -84,6 +84,11 @@ impl Arenas {
         }
     }
 
+    pub fn bytes(&self) -> usize {
+        let fixed = [&self.parameters, &self.gradients, &self.states, &self.next_states];
+        fixed.into_iter().chain(&self.moments).map(Memory::len).sum()
+    }
+
     /// One step of the optimizer. `decayed` elements at the front are subject to weight decay.
     pub fn update(&mut self, update: &dyn Update, scalars: &[f32], decayed: usize) {
         let gradient_scale = match update.clip_norm() {

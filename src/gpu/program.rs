@@ -214,9 +214,35 @@ impl Program {
         Ok(())
     }
 
+    /// Submits several runs together, without results, and waits for them: for measurements.
+    pub fn repeat(&mut self, runs: usize, scalars: &[f32]) -> Result<()> {
+        if let Some(buffer) = &self.scalars {
+            self.gpu.queue.write_buffer(buffer, 0, bytemuck::cast_slice(scalars));
+        }
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        for _ in 0..runs {
+            self.encode_dispatches(&mut encoder);
+        }
+        self.gpu.queue.submit([encoder.finish()]);
+        readback::wait(&self.gpu, None)
+    }
+
     fn encode(&self, target: &wgpu::Buffer) -> wgpu::CommandEncoder {
         let arenas = self.weights.arenas();
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        self.encode_dispatches(&mut encoder);
+        let mut start = 0;
+        for (_, value) in self.plan.graph.outputs() {
+            let bytes = self.plan.graph.meta(*value).bytes().next_multiple_of(4) as u64;
+            let (buffer, offset) = self.buffers.at(self.plan.place(*value), arenas);
+            encoder.copy_buffer_to_buffer(buffer, offset as u64, target, start, bytes);
+            start += bytes;
+        }
+        encoder
+    }
+
+    fn encode_dispatches(&self, encoder: &mut wgpu::CommandEncoder) {
+        let arenas = self.weights.arenas();
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             for dispatch in &self.dispatches {
@@ -232,14 +258,6 @@ impl Program {
             let bytes = self.plan.graph.meta(*state).bytes().next_multiple_of(4) as u64;
             encoder.copy_buffer_to_buffer(from, source as u64, to, offset as u64, bytes);
         }
-        let mut start = 0;
-        for (_, value) in self.plan.graph.outputs() {
-            let bytes = self.plan.graph.meta(*value).bytes().next_multiple_of(4) as u64;
-            let (buffer, offset) = self.buffers.at(self.plan.place(*value), arenas);
-            encoder.copy_buffer_to_buffer(buffer, offset as u64, target, start, bytes);
-            start += bytes;
-        }
-        encoder
     }
 
     fn result_bytes(&self) -> u64 {

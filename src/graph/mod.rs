@@ -86,6 +86,7 @@ pub struct Graph {
     outputs: Vec<(String, Value)>,
     updates: Vec<(Value, Value)>,
     gradients: Vec<(Value, Value)>,
+    kept: Vec<Value>,
 }
 
 impl Graph {
@@ -157,6 +158,11 @@ impl Graph {
         self.outputs.push((name.to_owned(), value));
     }
 
+    /// Computes a value in each run though nothing uses it: for measurements.
+    pub fn keep(&mut self, value: Value) {
+        self.kept.push(value);
+    }
+
     /// Replaces `state` by `value` at the end of each run.
     pub fn update(&mut self, state: Value, value: Value) {
         debug_assert_eq!(self.meta(state), self.meta(value));
@@ -223,7 +229,8 @@ impl Graph {
     /// Values that must exist at the end: results, gradients, new states.
     pub fn roots(&self) -> impl Iterator<Item = Value> + '_ {
         let outputs = self.outputs.iter().map(|&(_, v)| v);
-        outputs.chain(self.gradients.iter().map(|&(_, v)| v)).chain(self.updates.iter().map(|&(_, v)| v))
+        let written = self.gradients.iter().chain(&self.updates).map(|&(_, v)| v);
+        outputs.chain(written).chain(self.kept.iter().copied())
     }
 
     /// How often each value is used, as an input or as a root.

@@ -68,6 +68,7 @@ impl Rewrite {
         let at = |v: Value| self.map[v.index()].expect("results are kept");
         self.graph.outputs = old.outputs.iter().map(|(name, v)| (name.clone(), at(*v))).collect();
         self.graph.updates = old.updates.iter().map(|&(s, v)| (at(s), at(v))).collect();
+        self.graph.kept = old.kept.iter().map(|&v| at(v)).collect();
         self.graph.gradients = old.gradients.iter().map(|&(p, v)| (at(p), at(v))).collect();
         self.graph
     }

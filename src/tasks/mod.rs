@@ -1,6 +1,6 @@
 //! What networks are trained for. A task is one file: how the data meets the network, the head's loss and metric, and
 //! what a prediction is.
 
-mod classify;
+pub mod classify;
 
-pub use classify::{Classifier, Evaluation, Prediction};
+pub use classify::{Classifier, Evaluation, Loss, Prediction, Run, Trainer};

@@ -1,3 +1,18 @@
-//! Training.
+//! Training: the loop, optimizers, schedules, and what is kept of a run.
+//!
+//! A [`Task`] comes in as graphs; a [`Session`] holds its network on a device; [`fit`] shows it the data; an
+//! [`Observer`] hears how it goes.
 
+mod fit;
 pub mod optimizers;
+mod schedule;
+mod session;
+mod settings;
+mod task;
+
+pub use fit::{Best, EpochReport, Observer, Plan, Progress, Quiet, StepOf, fit};
+pub use optimizers::{Adam, Optimizer, RmsProp, Sgd};
+pub use schedule::Schedule;
+pub use session::{Session, StepResult};
+pub use settings::Settings;
+pub use task::{Summary, Task};

@@ -122,7 +122,7 @@ impl Expression {
             .collect();
         let last = result.inline(self, &values);
         // Sharing of equal steps may have left the value elsewhere than at the end.
-        if last != Operand::Step(result.steps.len() - 1) {
+        if result.steps.len().checked_sub(1).map(Operand::Step) != Some(last) {
             result.steps.push(Instruction { function: Function::Identity, arguments: vec![last] });
         }
         result

@@ -77,6 +77,15 @@ impl Optimizer {
         Ok(())
     }
 
+    /// Chooses Nesterov's form of momentum.
+    ///
+    /// Errors: for optimizers that do not have it.
+    pub fn set_nesterov(&mut self) -> Result<()> {
+        let Self::Sgd(sgd) = self else { return Err(Error::config("Nesterov's form of momentum is for sgd")) };
+        sgd.nesterov = true;
+        Ok(())
+    }
+
     /// Sets weight decay.
     pub fn set_weight_decay(&mut self, value: f32) {
         match self {
@@ -93,6 +102,24 @@ impl Optimizer {
             Self::RmsProp(rmsprop) => rmsprop.clip_norm = value,
             Self::Adam(adam) | Self::AdamW(adam) => adam.clip_norm = value,
         }
+    }
+}
+
+impl From<Sgd> for Optimizer {
+    fn from(sgd: Sgd) -> Self {
+        Self::Sgd(sgd)
+    }
+}
+
+impl From<Adam> for Optimizer {
+    fn from(adam: Adam) -> Self {
+        Self::Adam(adam)
+    }
+}
+
+impl From<RmsProp> for Optimizer {
+    fn from(rmsprop: RmsProp) -> Self {
+        Self::RmsProp(rmsprop)
     }
 }
 

@@ -5,17 +5,23 @@
 //! layer applies sigmoid or softmax, the loss is computed from what goes into it, as Keras does: the same value, but
 //! stable.
 
+mod metrics;
+mod trainer;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::Normalization;
+pub use metrics::{ClassMetrics, Confusion, Metrics};
+pub use trainer::{Loss, Run, Trainer};
+
+use crate::data::{Batch, Normalization};
 use crate::error::{Error, Result};
 use crate::graph::{Function, Graph, Value};
 use crate::nn::{Built, Mode, Model};
 use crate::ops;
 use crate::tensor::{DType, Meta, Tensor};
-use crate::train::metrics::{ClassMetrics, Confusion, Metrics};
+use crate::train::{Summary, Task};
 
 /// A network that tells classes apart, with all it needs to read a picture and name what it sees.
 #[derive(Clone, Debug)]
@@ -57,39 +63,6 @@ impl Classifier {
     /// Height, width and channels of the pictures it takes.
     pub fn input(&self) -> [usize; 3] {
         self.model.input
-    }
-
-    /// The graph of a training step on `n` pictures. Inputs: `images` u8 [n, h, w, c], `rows` f32 [n, 12], `labels` i32
-    /// [n], `step` i32 [1]. Outputs: mean loss, number of right answers.
-    pub fn training_graph(&self, n: usize, seed: u32) -> Result<Graph> {
-        let mut graph = Graph::new();
-        let images = self.preprocess(&mut graph, n)?;
-        let step = graph.input("step", Meta::i32([1]));
-        let built = self.model.build(&mut graph, images, Mode::Training { step, seed })?;
-        graph.scope("loss");
-        let (logits, labels) = self.answers(&mut graph, &built, n)?;
-        let losses = self.losses(&mut graph, &built, logits, labels)?;
-        let loss = ops::mean(&mut graph, losses, &[0], false)?;
-        let right = self.right(&mut graph, logits.unwrap_or(built.output), labels, logits.is_some())?;
-        graph.output("loss", loss);
-        graph.output("right", right);
-        graph.differentiate_parameters(loss)?;
-        Ok(graph)
-    }
-
-    /// The graph which judges `n` pictures. Inputs: `images`, `rows` and `labels` as in training. Outputs: the loss of
-    /// each picture [n], the network's output as probabilities [n, units].
-    pub fn inference_graph(&self, n: usize) -> Result<Graph> {
-        let mut graph = Graph::new();
-        let images = self.preprocess(&mut graph, n)?;
-        let built = self.model.build(&mut graph, images, Mode::Inference)?;
-        graph.scope("loss");
-        let (logits, labels) = self.answers(&mut graph, &built, n)?;
-        let plain = Self { weighting: Weighting::default(), ..self.clone() };
-        let losses = plain.losses(&mut graph, &built, logits, labels)?;
-        graph.output("losses", losses);
-        graph.output("probabilities", built.output);
-        Ok(graph)
     }
 
     fn preprocess(&self, graph: &mut Graph, n: usize) -> Result<Value> {
@@ -175,6 +148,60 @@ impl Classifier {
             (row, false) => softmax(row),
         };
         outputs.f32().chunks(units).map(|r| Prediction { probabilities: row(r) }).collect()
+    }
+}
+
+impl Task for Classifier {
+    type Evaluation = Evaluation;
+
+    const METRIC: &'static str = "accuracy";
+
+    fn training_graph(&self, n: usize, seed: u32) -> Result<Graph> {
+        let mut graph = Graph::new();
+        let images = self.preprocess(&mut graph, n)?;
+        let step = graph.input("step", Meta::i32([1]));
+        let built = self.model.build(&mut graph, images, Mode::Training { step, seed })?;
+        graph.scope("loss");
+        let (logits, labels) = self.answers(&mut graph, &built, n)?;
+        let losses = self.losses(&mut graph, &built, logits, labels)?;
+        let loss = ops::mean(&mut graph, losses, &[0], false)?;
+        let right = self.right(&mut graph, logits.unwrap_or(built.output), labels, logits.is_some())?;
+        graph.output("loss", loss);
+        graph.output("right", right);
+        graph.differentiate_parameters(loss)?;
+        Ok(graph)
+    }
+
+    fn inference_graph(&self, n: usize) -> Result<Graph> {
+        let mut graph = Graph::new();
+        let images = self.preprocess(&mut graph, n)?;
+        let built = self.model.build(&mut graph, images, Mode::Inference)?;
+        graph.scope("loss");
+        let (logits, labels) = self.answers(&mut graph, &built, n)?;
+        let plain = Self { weighting: Weighting::default(), ..self.clone() };
+        let losses = plain.losses(&mut graph, &built, logits, labels)?;
+        graph.output("losses", losses);
+        graph.output("probabilities", built.output);
+        Ok(graph)
+    }
+
+    fn evaluate(&self, results: &mut dyn Iterator<Item = Result<(Batch, Vec<Tensor>)>>) -> Result<Evaluation> {
+        let mut tally = Tally::new(self.classes.len());
+        for result in results {
+            let (batch, outputs) = result?;
+            let [losses, outputs] = outputs.as_slice() else {
+                return Err(Error::device("the network gave no results"));
+            };
+            let predictions = self.predictions(outputs);
+            for ((prediction, &class), &loss) in predictions.iter().zip(&batch.labels).zip(losses.f32()) {
+                tally.add(class as usize, prediction, loss);
+            }
+        }
+        Ok(tally.finish(&self.classes))
+    }
+
+    fn summary(evaluation: &Evaluation) -> Summary {
+        Summary { loss: evaluation.loss, metric: evaluation.metrics.accuracy }
     }
 }
 

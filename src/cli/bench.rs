@@ -1,0 +1,76 @@
+use clap::{Args, ValueEnum};
+
+use super::Common;
+use crate::bench::{self, Measurement, NAMES, Suite};
+use crate::device::Device;
+use crate::error::{Error, Result};
+
+#[derive(Args)]
+pub(super) struct Bench {
+    /// What to measure, for instance matmul-512 or W1; without names, everything.
+    names: Vec<String>,
+    /// Measure only this suite.
+    #[arg(long, value_enum)]
+    suite: Option<SuiteName>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum SuiteName {
+    Peak,
+    Kernel,
+    Training,
+    Inference,
+}
+
+impl From<SuiteName> for Suite {
+    fn from(name: SuiteName) -> Self {
+        match name {
+            SuiteName::Peak => Self::Peak,
+            SuiteName::Kernel => Self::Kernel,
+            SuiteName::Training => Self::Training,
+            SuiteName::Inference => Self::Inference,
+        }
+    }
+}
+
+impl Bench {
+    pub fn run(&self, common: &Common) -> Result<()> {
+        if let Some(unknown) = self.names.iter().find(|n| NAMES.iter().all(|(_, known)| known != n)) {
+            let known: Vec<&str> = NAMES.iter().map(|&(_, n)| n).collect();
+            return Err(Error::config(format!("there is no benchmark \"{unknown}\": there are {}", known.join(", "))));
+        }
+        let device = Device::named(&common.device)?;
+        common.say(format!("device {}", device.name()));
+        let bench = bench::Bench::new(&device)?;
+        let suite = self.suite.map(Suite::from);
+        let wanted = NAMES
+            .iter()
+            .filter(|(s, n)| suite.is_none_or(|wanted| *s == wanted) && (self.names.is_empty() || self.names.iter().any(|w| w == n)));
+        if !common.json {
+            super::print(format!(
+                "{:<10} {:<20} {:>10} {:>9} {:>8} {:>10} {:>9} {:>10} {:>10}",
+                "suite", "name", "ms", "GFLOP/s", "of peak", "images/s", "GB/s", "memory", "dispatches"
+            ))?;
+        }
+        for &(suite, name) in wanted {
+            let measurement = bench.measure(suite, name)?;
+            super::print(if common.json { super::json(&measurement)? } else { row(&measurement) })?;
+        }
+        Ok(())
+    }
+}
+
+fn row(m: &Measurement) -> String {
+    let number = |x: Option<f64>| x.map_or(String::new(), |x| format!("{x:.1}"));
+    let share = m.share_of_peak.map_or(String::new(), |s| format!("{:.0} %", 100.0 * s));
+    let memory = m.peak_device_bytes.map_or(String::new(), |b| format!("{:.1} MiB", b as f64 / f64::from(1 << 20)));
+    let dispatches = m.dispatches.map_or(String::new(), |d| d.to_string());
+    let (suite, name) = (m.suite, &m.name);
+    format!(
+        "{suite:<10} {name:<20} {:>10.3} {:>9} {share:>8} {:>10} {:>9} {memory:>10} {dispatches:>10}",
+        m.ms,
+        number(m.gflops),
+        number(m.images_per_s),
+        number(m.gbytes_per_s)
+    )
+}

@@ -1,0 +1,78 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::Common;
+use super::trained::Trained;
+use super::train::{open_data, validation_part};
+use crate::data::{Dataset, Images, Loader, LoaderOptions, Part, open_labelled};
+use crate::error::{Error, Result};
+use crate::tasks::Evaluation;
+
+#[derive(Args)]
+pub(super) struct Evaluate {
+    /// A run folder, or a weights file in one.
+    run: PathBuf,
+    /// Pictures with known classes; without it, the test part of the run's own data, else its validation part.
+    data: Option<PathBuf>,
+    /// Pictures at a time.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..), value_name = "N")]
+    batch_size: u16,
+}
+
+impl Evaluate {
+    pub fn run(&self, common: &Common) -> Result<()> {
+        let mut trained = Trained::open(&self.run, common)?;
+        let dataset = self.dataset(&trained)?;
+        common.say(format!("{} images from {}", dataset.len(), dataset.root.display()));
+        let images = Images::load(dataset, trained.session.task().input(), Images::CACHE_BYTES, &stop_if_interrupted)?;
+        images.skipped().iter().for_each(|e| common.say(format!("skipped {e}")));
+        let batch_size = usize::from(self.batch_size).try_into().map_err(|_| Error::config("--batch-size is 0"))?;
+        let loader = Loader::new(Arc::new(images), LoaderOptions { batch_size, ..LoaderOptions::default() });
+        let evaluation = trained.session.evaluate(&loader)?;
+        if common.json { super::print(super::json(&evaluation)?) } else { print_evaluation(&evaluation) }
+    }
+
+    fn dataset(&self, trained: &Trained) -> Result<Dataset> {
+        let classes = &trained.kept.classes;
+        if let Some(path) = &self.data {
+            return open_labelled(path, Part::Test, classes);
+        }
+        let settings = &trained.kept.settings;
+        if let Some(path) = settings.test.as_ref().or(settings.val.as_ref()) {
+            return open_labelled(path, Part::Test, classes);
+        }
+        let splits = validation_part(open_data(settings.data.as_deref())?, settings)?;
+        let part = if splits.test.is_empty() { Part::Val } else { Part::Test };
+        let dataset = splits.into_part(part);
+        if dataset.is_empty() {
+            return Err(Error::config("the run held no pictures out: name some to evaluate on"));
+        }
+        dataset.with_classes(classes)
+    }
+}
+
+fn stop_if_interrupted() -> Result<()> {
+    if super::interrupted() { Err(Error::Interrupted) } else { Ok(()) }
+}
+
+/// Results as a table for people.
+pub(super) fn print_evaluation(evaluation: &Evaluation) -> Result<()> {
+    let m = &evaluation.metrics;
+    let percent = |x: f64| format!("{:.2} %", 100.0 * x);
+    super::print(format!("samples    {}", evaluation.samples))?;
+    super::print(format!("loss       {:.4}", evaluation.loss))?;
+    super::print(format!("accuracy   {}", percent(m.accuracy)))?;
+    if evaluation.per_class.len() > 5 {
+        super::print(format!("top-5      {}", percent(m.top5_accuracy)))?;
+    }
+    super::print(format!("precision  {}   recall {}   F1 {} (means over classes)", percent(m.precision), percent(m.recall), percent(m.f1)))?;
+    let width = evaluation.per_class.keys().map(|k| k.chars().count()).max().unwrap_or(5).max(5);
+    super::print(format!("\n{:<width$}  {:>9}  {:>9}  {:>9}  {:>7}", "class", "precision", "recall", "F1", "samples"))?;
+    for (name, class) in &evaluation.per_class {
+        let (p, r, f) = (percent(class.precision), percent(class.recall), percent(class.f1));
+        super::print(format!("{name:<width$}  {p:>9}  {r:>9}  {f:>9}  {:>7}", class.support))?;
+    }
+    Ok(())
+}

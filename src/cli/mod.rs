@@ -1,0 +1,131 @@
+//! The command: what a user types, checked once and handed to the library as plain values. One file per command.
+
+mod bench;
+mod completions;
+mod devices;
+mod evaluate;
+mod predict;
+mod progress;
+mod summary;
+mod trained;
+mod train;
+
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::error::{Error, Result};
+
+/// Image recognition on any GPU.
+///
+/// Train, evaluate and use image classifiers on NVIDIA, AMD, Intel and Apple GPUs through WebGPU, or on the CPU alone.
+#[derive(Parser)]
+#[command(name = "ocellus", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Options of every command.
+#[derive(Args, Clone)]
+struct Common {
+    /// Where to run: auto (the best GPU, else the CPU), cpu, gpu (any adapter, a software one too), or an index or part of
+    /// a name from `ocellus devices`.
+    #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
+    device: String,
+    /// What all random choices follow from.
+    #[arg(long, global = true, value_name = "N")]
+    seed: Option<u64>,
+    /// Print results for machines: one JSON document, or one object a line.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Print results and errors only.
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// Say more about what is done.
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train a network; without DATA on the sample set of handwritten digits.
+    Train(Box<train::Train>),
+    /// Measure a trained network on pictures whose classes are known.
+    Evaluate(evaluate::Evaluate),
+    /// Say what pictures show.
+    Predict(predict::Predict),
+    /// Describe a network: layers, shapes, parameters, operations, memory.
+    Summary(summary::Summary),
+    /// List the adapters networks can run on.
+    Devices(devices::Devices),
+    /// Measure kernels and training steps.
+    Bench(bench::Bench),
+    /// Print a completion script for a shell.
+    Completions(completions::Completions),
+}
+
+/// Runs the command line of this process.
+///
+/// Errors: whatever the command failed of; to be printed as it is.
+pub fn run(cli: Cli) -> Result<()> {
+    let common = cli.common;
+    match cli.command {
+        Command::Train(args) => args.run(&common),
+        Command::Evaluate(args) => args.run(&common),
+        Command::Predict(args) => args.run(&common),
+        Command::Summary(args) => args.run(&common),
+        Command::Devices(args) => args.run(&common),
+        Command::Bench(args) => args.run(&common),
+        Command::Completions(args) => args.run(),
+    }
+}
+
+impl Common {
+    /// Prints a message for people, unless they want none.
+    fn say(&self, text: impl AsRef<str>) {
+        if !self.quiet {
+            eprintln!("{}", text.as_ref());
+        }
+    }
+
+    /// Prints a message for people who asked for more.
+    fn say_more(&self, text: impl AsRef<str>) {
+        if self.verbose > 0 {
+            self.say(text);
+        }
+    }
+}
+
+/// Prints a result on stdout. A reader that has gone away ends the program quietly, as it does other tools.
+fn print(text: impl AsRef<str>) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{}", text.as_ref()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        other => other.map_err(|e| Error::io("write", "standard output", e)),
+    }
+}
+
+/// A value as JSON text.
+fn json(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|e| Error::config(format!("a result does not fit JSON: {e}")))
+}
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Lets the first Ctrl-C ask for an orderly end, and the second one end at once.
+fn catch_interrupts() -> Result<()> {
+    ctrlc::set_handler(|| {
+        if INTERRUPTED.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+    })
+    .map_err(|e| Error::config(format!("could not catch Ctrl-C: {e}")))
+}
+
+fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::SeqCst)
+}

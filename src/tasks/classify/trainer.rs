@@ -1,0 +1,187 @@
+use std::num::NonZero;
+use std::sync::Arc;
+
+use super::{Classifier, Evaluation};
+use crate::data::{Augment, Dataset, Images, Loader, LoaderOptions, Normalize, Seed, Splits};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::graph::Value;
+use crate::nn::Model;
+use crate::train::{EpochReport, Optimizer, Plan, Progress, Quiet, Schedule, Session, Task, fit};
+
+/// What a classifier minimises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// For one output: the probability of the second of two classes.
+    BinaryCrossEntropy,
+    /// For one output per class.
+    CategoricalCrossEntropy,
+}
+
+/// Trains a classifier from Rust; the command `train` does the same with a run folder.
+///
+/// Defaults: Adam at learning rate 0.001, 10 epochs, batches of 32, no augmentation, pixels normalised by the training
+/// set's mean and standard deviation, seed 0.
+pub struct Trainer {
+    model: Model,
+    device: Device,
+    loss: Option<Loss>,
+    optimizer: Optimizer,
+    learning_rate: Option<f64>,
+    epochs: u64,
+    batch_size: NonZero<usize>,
+    augment: Augment,
+    normalize: Normalize,
+    shuffle: bool,
+    seed: Seed,
+}
+
+impl Trainer {
+    /// A trainer of `model` on `device`.
+    pub fn new(model: impl Into<Model>, device: &Device) -> Self {
+        Self {
+            model: model.into(),
+            device: device.clone(),
+            loss: None,
+            optimizer: Optimizer::Adam(Default::default()),
+            learning_rate: None,
+            epochs: 10,
+            batch_size: NonZero::new(32).expect("32 is not 0"),
+            augment: Augment::default(),
+            normalize: Normalize::default(),
+            shuffle: true,
+            seed: Seed(0),
+        }
+    }
+
+    /// Demands this loss; otherwise it follows from the network's last layer.
+    pub fn loss(mut self, loss: Loss) -> Self {
+        self.loss = Some(loss);
+        self
+    }
+
+    /// The optimizer.
+    pub fn optimizer(mut self, optimizer: impl Into<Optimizer>) -> Self {
+        self.optimizer = optimizer.into();
+        self
+    }
+
+    /// The learning rate; otherwise the one usual for the optimizer.
+    pub fn learning_rate(mut self, rate: f64) -> Self {
+        self.learning_rate = Some(rate);
+        self
+    }
+
+    /// How often each picture is shown.
+    pub fn epochs(mut self, epochs: u64) -> Self {
+        self.epochs = epochs;
+        self
+    }
+
+    /// Pictures in a step; 0 counts as 1.
+    pub fn batch_size(mut self, n: usize) -> Self {
+        self.batch_size = NonZero::new(n).unwrap_or(NonZero::<usize>::MIN);
+        self
+    }
+
+    /// How training pictures are changed.
+    pub fn augment(mut self, augment: Augment) -> Self {
+        self.augment = augment;
+        self
+    }
+
+    /// How bytes become numbers.
+    pub fn normalize(mut self, normalize: Normalize) -> Self {
+        self.normalize = normalize;
+        self
+    }
+
+    /// Whether pictures come in another order in each epoch.
+    pub fn shuffle(mut self, shuffle: bool) -> Self {
+        self.shuffle = shuffle;
+        self
+    }
+
+    /// What all random choices follow from.
+    pub fn seed(mut self, seed: Seed) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Trains on `data.train`, measuring on `data.val` after each epoch.
+    ///
+    /// Errors: if the network does not fit the data, no picture can be read, training diverges, or the device fails.
+    pub fn fit(self, data: &Splits) -> Result<Run> {
+        let load = |set: &Dataset| Images::load(set.clone(), self.model.input, Images::CACHE_BYTES, &|| Ok(()));
+        let train = Arc::new(load(&data.train)?);
+        let val = if data.val.is_empty() { None } else { Some(Arc::new(load(&data.val)?)) };
+        let normalization = train.normalization(self.normalize);
+        let classifier = Classifier::new(self.model.clone(), data.train.classes.clone(), normalization)?;
+        self.expect_loss(&classifier)?;
+        let mut session = Session::new(classifier, &self.device, Some(self.optimizer.update()), self.seed.0 as u32)?;
+        let initial = self.model.initialize(self.seed)?;
+        session.weights().set(|name| initial.get(name))?;
+        let options = LoaderOptions {
+            batch_size: self.batch_size,
+            shuffle: self.shuffle,
+            augment: self.augment,
+            seed: self.seed,
+            workers: None,
+        };
+        let steady = LoaderOptions { batch_size: self.batch_size, ..LoaderOptions::default() };
+        let plan = Plan {
+            epochs: self.epochs,
+            learning_rate: self.learning_rate.unwrap_or(self.optimizer.default_learning_rate()),
+            schedule: Schedule::Constant,
+            warmup: 0,
+            patience: None,
+            max_steps: None,
+        };
+        let val = val.map(|images| Loader::new(images, steady));
+        let train = Loader::new(train, options);
+        let mut progress = Progress::default();
+        let history = fit(&mut session, &train, val.as_ref(), &plan, &mut progress, &mut Quiet)?;
+        Ok(Run { session, history })
+    }
+
+    fn expect_loss(&self, classifier: &Classifier) -> Result<()> {
+        let graph = classifier.inference_graph(1)?;
+        let output: Value = graph.outputs()[1].1;
+        let found = match graph.shape(output).last() {
+            1 => Loss::BinaryCrossEntropy,
+            _ => Loss::CategoricalCrossEntropy,
+        };
+        match self.loss {
+            Some(wanted) if wanted != found => {
+                Err(Error::config(format!("{wanted:?} was asked for, but the network's last layer needs {found:?}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A trained classifier.
+pub struct Run {
+    session: Session<Classifier>,
+    history: Vec<EpochReport>,
+}
+
+impl Run {
+    /// One report an epoch.
+    pub fn history(&self) -> &[EpochReport] {
+        &self.history
+    }
+
+    /// The network on its device.
+    pub fn session(&mut self) -> &mut Session<Classifier> {
+        &mut self.session
+    }
+
+    /// Measures on a set.
+    ///
+    /// Errors: if no picture can be read, or the device fails.
+    pub fn evaluate(&mut self, data: &Dataset) -> Result<Evaluation> {
+        let images = Images::load(data.clone(), self.session.task().input(), Images::CACHE_BYTES, &|| Ok(()))?;
+        self.session.evaluate(&Loader::new(Arc::new(images), LoaderOptions::default()))
+    }
+}

@@ -1,0 +1,224 @@
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Schedule, Session, StepResult, Summary, Task};
+use crate::data::Loader;
+use crate::error::{Error, Result};
+
+/// How long and how fast to train.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Plan {
+    /// Times each picture is shown.
+    pub epochs: u64,
+    /// The learning rate that the schedule scales.
+    pub learning_rate: f64,
+    /// How it changes.
+    pub schedule: Schedule,
+    /// Steps over which it rises at the start.
+    pub warmup: u64,
+    /// Epochs without improvement after which to stop.
+    pub patience: Option<u64>,
+    /// Steps after which to stop.
+    pub max_steps: Option<u64>,
+}
+
+/// Where a run stands: with the weights and moments, enough to go on from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Epochs done.
+    pub epoch: u64,
+    /// Steps done; more than whole epochs if the run was interrupted in the middle of one.
+    pub step: u64,
+    /// The best epoch so far.
+    pub best: Option<Best>,
+    /// Seconds spent.
+    pub seconds: f64,
+    /// What the epoch under way has brought so far.
+    sums: Sums,
+}
+
+/// The best epoch of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// Which, counted from 1.
+    pub epoch: u64,
+    /// What it was measured by; higher is better.
+    pub score: f64,
+    /// Its loss.
+    pub loss: f64,
+}
+
+/// What an epoch brought.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EpochReport {
+    /// Which, counted from 1.
+    pub epoch: u64,
+    /// Steps done so far.
+    pub step: u64,
+    /// Time since the start of the run, in seconds.
+    pub seconds: f64,
+    /// Learning rate of its last step.
+    pub learning_rate: f64,
+    /// Mean loss and metric over its training steps, as they were met.
+    pub train: Summary,
+    /// Loss and metric on the validation set, if there is one.
+    pub val: Option<Summary>,
+    /// Training images a second.
+    pub images_per_s: f64,
+    /// Share of the training time spent waiting for data.
+    pub waiting: f64,
+    /// Whether it is the best so far.
+    pub best: bool,
+}
+
+/// Who wants to know how training goes, and may end it.
+pub trait Observer<T: Task> {
+    /// After each step whose result is known; `learning_rate` is the step's.
+    ///
+    /// Errors: end the run.
+    fn step(&mut self, _result: &StepResult, _learning_rate: f64, _of: StepOf) -> Result<()> {
+        Ok(())
+    }
+
+    /// After each epoch.
+    ///
+    /// Errors: end the run.
+    fn epoch(&mut self, _report: &EpochReport, _session: &Session<T>, _progress: &Progress) -> Result<()> {
+        Ok(())
+    }
+
+    /// Whether to stop after this step: Ctrl-C.
+    fn interrupted(&self) -> bool {
+        false
+    }
+}
+
+/// Where in its epoch a step stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepOf {
+    /// The epoch, counted from 1.
+    pub epoch: u64,
+    /// Epochs there will be.
+    pub epochs: u64,
+    /// Which of the epoch's steps, counted from 1.
+    pub index: u64,
+    /// Steps of the epoch.
+    pub steps: u64,
+}
+
+/// An observer that looks away.
+pub struct Quiet;
+
+impl<T: Task> Observer<T> for Quiet {}
+
+/// Trains: shows every picture in each epoch, measures after it on the validation set, remembers the best epoch.
+///
+/// "Best" is by the validation metric, ties by the smaller loss; without a validation set, by the training loss.
+///
+/// Errors: if the loss becomes NaN or infinite ([`Error::Diverged`]), the observer interrupts ([`Error::Interrupted`]), a
+/// picture cannot be read any more, or the device is lost.
+pub fn fit<T: Task>(
+    session: &mut Session<T>,
+    train: &Loader,
+    val: Option<&Loader>,
+    plan: &Plan,
+    progress: &mut Progress,
+    observer: &mut dyn Observer<T>,
+) -> Result<Vec<EpochReport>> {
+    let steps_per_epoch = train.batches() as u64;
+    let steps = (plan.epochs * steps_per_epoch).min(plan.max_steps.unwrap_or(u64::MAX));
+    let rate = |step: u64| plan.learning_rate * plan.schedule.factor(step - 1, steps, plan.warmup);
+    let earlier = progress.seconds;
+    let start = Instant::now();
+    let mut reports = Vec::new();
+    while progress.epoch < plan.epochs && progress.step < steps {
+        let epoch_start = Instant::now();
+        let (epoch, first) = (progress.epoch, progress.epoch * steps_per_epoch);
+        let of = |step| StepOf { epoch: epoch + 1, epochs: plan.epochs, index: step - first, steps: steps_per_epoch };
+        let take = |progress: &mut Progress, results: Vec<StepResult>, observer: &mut dyn Observer<T>| {
+            for result in results {
+                progress.sums.add(&result, rate(result.step))?;
+                observer.step(&result, rate(result.step), of(result.step))?;
+            }
+            Ok::<(), Error>(())
+        };
+        let mut batches = train.epoch(epoch);
+        let (skipped, before) = ((progress.step - first) as usize, progress.sums.samples);
+        for batch in batches.by_ref().take(skipped) {
+            batch?;
+        }
+        let mut interrupted = false;
+        while progress.step < steps && !interrupted {
+            let Some(batch) = batches.next() else { break };
+            let results = session.train(&batch?, progress.step + 1, rate(progress.step + 1))?;
+            progress.step += 1;
+            take(progress, results, observer)?;
+            interrupted = observer.interrupted();
+        }
+        take(progress, session.results(0)?, observer)?;
+        progress.seconds = earlier + start.elapsed().as_secs_f64();
+        if interrupted {
+            return Err(Error::Interrupted);
+        }
+        let seconds = epoch_start.elapsed().as_secs_f64().max(1e-9);
+        let waiting = batches.waited().as_secs_f64() / seconds;
+        drop(batches);
+        let samples = progress.sums.samples - before;
+        let train_summary = std::mem::take(&mut progress.sums).summary();
+        let val = val.map(|v| session.evaluate(v)).transpose()?.map(|e| T::summary(&e));
+        progress.epoch += 1;
+        progress.seconds = earlier + start.elapsed().as_secs_f64();
+        let (score, loss) = val.map_or((-train_summary.loss, train_summary.loss), |v| (v.metric, v.loss));
+        let best = progress.best.is_none_or(|b| score > b.score || (score == b.score && loss < b.loss));
+        if best {
+            progress.best = Some(Best { epoch: progress.epoch, score, loss });
+        }
+        let report = EpochReport {
+            epoch: progress.epoch,
+            step: progress.step,
+            seconds: progress.seconds,
+            learning_rate: rate(progress.step),
+            train: train_summary,
+            val,
+            images_per_s: samples as f64 / seconds,
+            waiting,
+            best,
+        };
+        observer.epoch(&report, session, progress)?;
+        reports.push(report);
+        let idle = progress.best.map_or(0, |b| progress.epoch - b.epoch);
+        if plan.patience.is_some_and(|p| idle >= p) {
+            break;
+        }
+    }
+    Ok(reports)
+}
+
+/// Running means over an epoch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Sums {
+    loss: f64,
+    metric: f64,
+    samples: usize,
+}
+
+impl Sums {
+    fn add(&mut self, result: &StepResult, learning_rate: f64) -> Result<()> {
+        if !result.loss.is_finite() {
+            return Err(Error::Diverged(format!(
+                "the loss became {} at step {} (learning rate {learning_rate}); try a smaller --lr or --grad-clip 1",
+                result.loss, result.step
+            )));
+        }
+        self.loss += f64::from(result.loss) * result.samples as f64;
+        self.metric += f64::from(result.metric_sum);
+        self.samples += result.samples;
+        Ok(())
+    }
+
+    fn summary(&self) -> Summary {
+        let n = self.samples.max(1) as f64;
+        Summary { loss: self.loss / n, metric: self.metric / n }
+    }
+}

@@ -1,0 +1,251 @@
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{EpochReport, Progress, Settings, StepResult};
+use crate::data::Normalization;
+use crate::device::{Arena, Weights};
+use crate::error::{Error, Result};
+use crate::interop::safetensors;
+use crate::nn::Model;
+use crate::tensor::Tensor;
+
+/// What is kept of a run on disk. Files appear whole or not at all: each is written under another name, then renamed.
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+/// What a network needs besides its weights: the part of a run that prediction reads.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// How it was trained.
+    pub settings: Settings,
+    /// The network.
+    pub model: Model,
+    /// Class names in the order of its outputs.
+    pub classes: Vec<String>,
+    /// How bytes become numbers.
+    pub normalization: Normalization,
+}
+
+/// `config.toml`: the settings, and what the data added to them.
+#[derive(Serialize, serde::Deserialize)]
+struct Config {
+    #[serde(flatten)]
+    settings: Settings,
+    normalization: Normalization,
+}
+
+impl RunFolder {
+    /// Makes a new folder.
+    ///
+    /// Errors: if it exists already, or cannot be made.
+    pub fn create(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        if path.exists() {
+            let message = "exists already: choose another --out or --name, or continue it with --resume";
+            return Err(Error::format(path, message));
+        }
+        fs::create_dir_all(&path).map_err(|e| Error::io("create", &path, e))?;
+        Ok(Self { path })
+    }
+
+    /// The first of `runs/NAME-1`, `runs/NAME-2`, … which does not exist.
+    pub fn next_free(parent: &Path, name: &str) -> PathBuf {
+        (1..).map(|i| parent.join(format!("{name}-{i}"))).find(|p| !p.exists()).expect("numbers do not end")
+    }
+
+    /// Opens the folder of an earlier run.
+    ///
+    /// Errors: if it is not one.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        if !path.join("config.toml").is_file() {
+            return Err(Error::format(path, "is not a run folder: it has no config.toml"));
+        }
+        Ok(Self { path })
+    }
+
+    /// The run in `parent` that was last written to.
+    ///
+    /// Errors: if there is none.
+    pub fn newest(parent: &Path) -> Result<PathBuf> {
+        let changed = |path: &PathBuf| fs::metadata(path.join("checkpoint")).and_then(|m| m.modified()).ok();
+        let entries = fs::read_dir(parent).map_err(|e| Error::io("read", parent, e))?;
+        let runs = entries.filter_map(|e| Some(e.ok()?.path())).filter(|p| changed(p).is_some());
+        runs.max_by_key(changed).ok_or_else(|| Error::format(parent, "holds no run with a checkpoint"))
+    }
+
+    /// The settings in a `config.toml`.
+    ///
+    /// Errors: if it cannot be read, or is none.
+    pub fn settings(path: &Path) -> Result<Settings> {
+        let text = fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
+        let config: Config = toml::from_str(&text).map_err(|e| Error::format(path, e.to_string()))?;
+        Ok(config.settings)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes what does not change during the run: `config.toml`, `model.toml`, `labels.txt`.
+    pub fn describe(&self, kept: &Kept) -> Result<()> {
+        let config = Config { settings: kept.settings.clone(), normalization: kept.normalization.clone() };
+        let text = toml::to_string(&config).map_err(|e| Error::config(format!("the settings do not fit TOML: {e}")))?;
+        self.write("config.toml", text.as_bytes())?;
+        self.write("model.toml", kept.model.to_toml()?.as_bytes())?;
+        self.write("labels.txt", (kept.classes.join("\n") + "\n").as_bytes())
+    }
+
+    /// Reads it back.
+    ///
+    /// Errors: if a file is missing or damaged.
+    pub fn read(&self) -> Result<Kept> {
+        let Config { settings, normalization } = self.parse("config.toml")?;
+        let model = Model::open(self.path.join("model.toml"))?;
+        let classes = self.text("labels.txt")?.lines().map(str::to_owned).collect();
+        Ok(Kept { settings, model, classes, normalization })
+    }
+
+    /// Starts `metrics.csv`, and `steps.csv` if steps are logged.
+    pub fn start_tables(&self, metric: &str, log_steps: bool) -> Result<()> {
+        let header = format!(
+            "epoch,step,seconds,lr,train_loss,train_{metric},val_loss,val_{metric},images_per_s\n"
+        );
+        self.write("metrics.csv", header.as_bytes())?;
+        if log_steps { self.write("steps.csv", b"step,loss,lr\n") } else { Ok(()) }
+    }
+
+    /// Drops rows that a run to be resumed will write again.
+    pub fn trim_tables(&self, progress: &Progress) -> Result<()> {
+        self.trim("metrics.csv", progress.epoch)?;
+        if self.path.join("steps.csv").exists() { self.trim("steps.csv", progress.step) } else { Ok(()) }
+    }
+
+    /// Keeps the header and the rows whose first number is at most `last`.
+    fn trim(&self, name: &str, last: u64) -> Result<()> {
+        let text = self.text(name)?;
+        let keep = |line: &&str| line.split(',').next().and_then(|n| n.parse::<u64>().ok()).is_none_or(|n| n <= last);
+        let kept: String = text.lines().filter(keep).flat_map(|line| [line, "\n"]).collect();
+        self.write(name, kept.as_bytes())
+    }
+
+    /// Adds an epoch to `metrics.csv`.
+    pub fn log_epoch(&self, report: &EpochReport) -> Result<()> {
+        let EpochReport { epoch, step, seconds, learning_rate, train, val, images_per_s, .. } = report;
+        let number = |x: Option<f64>| x.map_or(String::new(), |x| x.to_string());
+        let (val_loss, val_metric) = (number(val.map(|v| v.loss)), number(val.map(|v| v.metric)));
+        let line = format!(
+            "{epoch},{step},{seconds:.3},{learning_rate},{},{},{val_loss},{val_metric},{images_per_s:.1}\n",
+            train.loss, train.metric
+        );
+        self.append("metrics.csv", &line)
+    }
+
+    /// Adds steps to `steps.csv`.
+    pub fn log_steps(&self, steps: &[(StepResult, f64)]) -> Result<()> {
+        let line = |(r, rate): &(StepResult, f64)| format!("{},{:.8e},{rate}\n", r.step, r.loss);
+        self.append("steps.csv", &steps.iter().map(line).collect::<String>())
+    }
+
+    /// Writes all weights to `NAME.safetensors`.
+    pub fn save_weights(&self, name: &str, weights: &Weights) -> Result<()> {
+        let tensors = weights.tensors()?;
+        let path = self.path.join(format!("{name}.safetensors"));
+        safetensors::save(path, tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)))
+    }
+
+    /// Keeps everything that a bit-exact continuation needs in `checkpoint/`.
+    pub fn save_checkpoint(&self, weights: &Weights, moments: usize, progress: &Progress) -> Result<()> {
+        let (new, old, now) =
+            (self.path.join("checkpoint.new"), self.path.join("checkpoint.old"), self.path.join("checkpoint"));
+        remove_folder(&new)?;
+        fs::create_dir_all(&new).map_err(|e| Error::io("create", &new, e))?;
+        let arenas = arenas(moments)
+            .map(|(name, arena)| {
+                let values = weights.read(arena)?;
+                Ok((name, Tensor::new([values.len()], values)?))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        safetensors::save(new.join("arenas.safetensors"), arenas.iter().map(|(n, t)| (n.as_str(), t)))?;
+        let json = serde_json::to_vec_pretty(progress).map_err(|e| Error::config(format!("progress: {e}")))?;
+        write_whole(&new.join("progress.json"), &json)?;
+        remove_folder(&old)?;
+        if now.exists() {
+            fs::rename(&now, &old).map_err(|e| Error::io("rename", &now, e))?;
+        }
+        fs::rename(&new, &now).map_err(|e| Error::io("rename", &new, e))?;
+        remove_folder(&old)
+    }
+
+    /// Restores a checkpoint.
+    ///
+    /// Errors: if there is none, or it belongs to another network.
+    pub fn load_checkpoint(&self, weights: &Weights, moments: usize) -> Result<Progress> {
+        // A run killed between the two renames has left the one before.
+        let folder = ["checkpoint", "checkpoint.old"].map(|n| self.path.join(n)).into_iter().find(|p| p.is_dir());
+        let folder = folder.ok_or_else(|| Error::format(&self.path, "has no checkpoint to resume from"))?;
+        let path = folder.join("arenas.safetensors");
+        let tensors = safetensors::load(&path)?;
+        for (name, arena) in arenas(moments) {
+            let len = weights.read(arena)?.len();
+            match tensors.get(&name) {
+                Some(t) if t.shape().elements() == len => weights.write(arena, t.f32()),
+                _ => return Err(Error::format(&path, format!("\"{name}\" is missing or of another size than {len}"))),
+            }
+        }
+        let path = folder.join("progress.json");
+        let text = fs::read(&path).map_err(|e| Error::io("read", &path, e))?;
+        serde_json::from_slice(&text).map_err(|e| Error::format(&path, e.to_string()))
+    }
+
+    fn text(&self, name: &str) -> Result<String> {
+        let path = self.path.join(name);
+        fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))
+    }
+
+    fn parse<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
+        toml::from_str(&self.text(name)?).map_err(|e| Error::format(self.path.join(name), e.to_string()))
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        write_whole(&self.path.join(name), bytes)
+    }
+
+    fn append(&self, name: &str, text: &str) -> Result<()> {
+        let path = self.path.join(name);
+        let open = File::options().append(true).create(true).open(&path);
+        open.and_then(|mut f| f.write_all(text.as_bytes())).map_err(|e| Error::io("write", &path, e))
+    }
+}
+
+/// The arenas of a checkpoint under their names.
+fn arenas(moments: usize) -> impl Iterator<Item = (String, Arena)> {
+    let fixed = [("parameters".to_owned(), Arena::Parameters), ("states".to_owned(), Arena::States)];
+    fixed.into_iter().chain((0..moments).map(|i| (format!("moment_{i}"), Arena::Moment(i))))
+}
+
+/// Writes a file so that it is there whole or not at all.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let write = || -> std::io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().map_err(|e| Error::io("write", path, e))
+}
+
+fn remove_folder(path: &Path) -> Result<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    fs::remove_dir_all(path).map_err(|e| Error::io("remove", path, e))
+}

@@ -1,0 +1,66 @@
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Optimizer, Schedule};
+use crate::data::{Augment, Normalize};
+
+/// Every setting of a run, as resolved: `config.toml`. Training again from it repeats the run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The data; without it, the bundled sample set.
+    pub data: Option<PathBuf>,
+    /// `classify`.
+    pub task: String,
+    /// Name of a zoo network, or a model file.
+    pub model: String,
+    /// Height and width of the pictures.
+    pub image_size: [usize; 2],
+    /// 1 for grey, 3 for colour.
+    pub channels: usize,
+    /// How bytes become numbers.
+    pub normalize: Normalize,
+    /// Weights to start from.
+    pub init: Option<PathBuf>,
+    /// Layers and parameters that are not trained; `*` stands for anything.
+    pub freeze: Vec<String>,
+    /// Times each picture is shown.
+    pub epochs: u64,
+    /// Pictures in a step.
+    pub batch_size: usize,
+    /// The learning rate that the schedule scales.
+    pub learning_rate: f64,
+    /// How it changes.
+    pub schedule: Schedule,
+    /// Epochs over which it rises at the start.
+    pub warmup: f64,
+    /// Share of the target spread over all classes.
+    pub label_smoothing: f32,
+    /// A weight for each class in the loss.
+    pub class_weights: Option<Vec<f32>>,
+    /// Share of the training pictures held out for validation, where the data has no such part of its own.
+    pub val_fraction: f64,
+    /// A folder or file of validation pictures.
+    pub val: Option<PathBuf>,
+    /// A folder or file of test pictures.
+    pub test: Option<PathBuf>,
+    /// Epochs without improvement after which to stop.
+    pub patience: Option<u64>,
+    /// Steps after which to stop.
+    pub max_steps: Option<u64>,
+    /// Whether pictures come in another order in each epoch.
+    pub shuffle: bool,
+    /// Whether every step's loss is written to `steps.csv`.
+    pub log_steps: bool,
+    /// Threads that put batches together; one a core otherwise.
+    pub workers: Option<usize>,
+    /// What all random choices follow from.
+    pub seed: u64,
+    /// The device as it was asked for.
+    pub device: String,
+    /// The optimizer with its settings.
+    pub optimizer: Optimizer,
+    /// How training pictures are changed.
+    pub augment: Augment,
+}
