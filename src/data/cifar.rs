@@ -97,3 +97,59 @@ impl Form {
 fn interleaved(planes: &[u8]) -> impl Iterator<Item = u8> {
     (0..PIXELS).map(|i| planes[i % CHANNELS * SIDE * SIDE + i / CHANNELS])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::write;
+    use super::super::open;
+
+    /// A picture whose pixel `i` is `[i, 100, 200]`, modulo 256.
+    fn record(labels: &[u8]) -> Vec<u8> {
+        let red = (0..1024).map(|i| i as u8);
+        labels.iter().copied().chain(red).chain([100; 1024]).chain([200; 1024]).collect()
+    }
+
+    #[test]
+    fn cifar_10_is_batches_with_names() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "data_batch_1.bin", [record(&[3]), record(&[9])].concat());
+        write(dir.path(), "data_batch_2.bin", record(&[0]));
+        write(dir.path(), "test_batch.bin", record(&[1]));
+        write(
+            dir.path(),
+            "batches.meta.txt",
+            "airplane\nautomobile\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n\n",
+        );
+        let parts = open(dir.path()).unwrap();
+        assert_eq!([parts.train.len(), parts.val.len(), parts.test.len()], [3, 0, 1]);
+        let names = parts.train.samples.iter().map(|s| parts.train.classes[s.label].as_str()).collect::<Vec<_>>();
+        assert_eq!(names, ["cat", "truck", "airplane"]);
+        let image = parts.train.samples[1].source.image().unwrap();
+        assert_eq!((image.size, image.channels), ([32, 32], 3));
+        assert_eq!(image.pixels[..6], [0, 100, 200, 1, 100, 200]);
+        assert_eq!(image.pixels[33 * 3], 33);
+    }
+
+    #[test]
+    fn cifar_100_takes_the_fine_label() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "train.bin", [record(&[19, 99]), record(&[2, 5])].concat());
+        let train = open(dir.path()).unwrap().train;
+        assert_eq!((train.samples[0].label, train.classes.len()), (99, 100));
+    }
+
+    #[test]
+    fn malformed_files_are_errors() {
+        let fails = |bytes: Vec<u8>, names: &str| {
+            let dir = tempfile::tempdir().unwrap();
+            write(dir.path(), "data_batch_1.bin", bytes);
+            write(dir.path(), "batches.meta.txt", names);
+            open(dir.path()).unwrap_err().to_string()
+        };
+        let ten = "0 1 2 3 4 5 6 7 8 9";
+        assert!(fails(record(&[0])[1..].to_vec(), ten).contains("no multiple of 3073"));
+        assert!(fails(Vec::new(), ten).contains("cut short"));
+        assert!(fails(record(&[10]), ten).contains("image 0 has label 10"));
+        assert!(fails(record(&[0]), "cat dog").contains("holds 2 class names, but 10"));
+    }
+}

@@ -1,12 +1,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::image::{Header, Image};
 use crate::error::{Error, Result};
 
-/// Pictures with a class each, not yet decoded. Cheap to clone as long as the pictures are files or stacks.
+/// Pictures with a class each, not yet decoded. A clone shares the pixels.
 #[derive(Clone, Debug, Default)]
 pub struct Dataset {
     /// The folder or file it was read from, for messages.
@@ -129,7 +129,7 @@ impl Dataset {
     }
 }
 
-fn unknown_class(root: &std::path::Path, unknown: &str, classes: &[String]) -> Error {
+fn unknown_class(root: &Path, unknown: &str, classes: &[String]) -> Error {
     const SHOWN: usize = 10;
     let more = if classes.len() > SHOWN { ", …" } else { "" };
     let known = classes.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");

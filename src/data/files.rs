@@ -31,7 +31,10 @@ fn matching(pattern: &str) -> Result<Vec<PathBuf>> {
     let paths = glob::glob(pattern).map_err(|e| Error::config(format!("pattern {pattern:?}: {e}")))?;
     let mut images = Vec::new();
     for path in paths {
-        let path = path.map_err(|e| Error::io("read", e.path().to_owned(), e.into()))?;
+        let path = path.map_err(|e| {
+            let folder = e.path().to_owned();
+            Error::io("read", folder, e.into())
+        })?;
         if path.is_dir() { images.extend(images_below(&path)?) } else { images.push(path) }
     }
     if images.is_empty() { Err(Error::config(format!("no file matches {pattern:?}"))) } else { Ok(images) }

@@ -38,6 +38,10 @@ pub(super) fn read(path: &Path) -> Result<Option<Splits>> {
     } else {
         splits.train = class_folders(path)?;
     }
+    if splits.train.classes == ["images", "masks"] {
+        let message = "holds images and their masks, not class folders; for classes give a .csv file with their labels";
+        return Err(Error::format(path, message));
+    }
     Ok(if splits.train.is_empty() { None } else { Some(splits) })
 }
 
@@ -66,4 +70,68 @@ fn class_folders(root: &Path) -> Result<Dataset> {
         named.extend(images.into_iter().map(|image| (Source::File(image), name.to_owned())));
     }
     Ok(Dataset::from_named(root.to_owned(), named))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{class_folders, write};
+    use super::super::{Probe, Seed};
+    use super::*;
+
+    #[test]
+    fn classes_are_folders_and_samples_come_in_path_order() {
+        let dir = tempfile::tempdir().unwrap();
+        class_folders(dir.path(), &[("dog", 2), ("cat", 2), ("Cow", 1)]);
+        write(dir.path(), "cat/deeper/9.JPG", "");
+        write(dir.path(), "cat/notes.txt", "");
+        write(dir.path(), ".cache/1.png", "");
+        write(dir.path(), "empty/readme.md", "");
+        let data = ImageFolder::open(dir.path()).unwrap().train;
+        assert_eq!(data.classes, ["Cow", "cat", "dog"]);
+        assert_eq!(data.class_counts(), [1, 3, 2]);
+        let names = data.samples.iter().map(|s| s.source.to_string()).collect::<Vec<_>>();
+        assert!(names[3].ends_with("9.JPG") && names[5].ends_with("001.png"), "{names:?}");
+        assert_eq!(data.probe().unwrap(), Probe { channels: 3, size: Some([4, 4]) });
+    }
+
+    #[test]
+    fn parts_are_folders_too() {
+        let dir = tempfile::tempdir().unwrap();
+        for (part, count) in [("Train", 3), ("validation", 2), ("test", 1)] {
+            class_folders(&dir.path().join(part), &[("cat", count), ("dog", count)]);
+        }
+        let parts = ImageFolder::open(dir.path()).unwrap().split(0.5, Seed(0)).unwrap();
+        assert_eq!([parts.train.len(), parts.val.len(), parts.test.len()], [6, 4, 2]);
+        class_folders(&dir.path().join("val"), &[("cat", 1)]);
+        assert!(ImageFolder::open(dir.path()).unwrap_err().to_string().contains("same part"));
+    }
+
+    #[test]
+    fn a_test_folder_without_classes_is_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        class_folders(&dir.path().join("train"), &[("cat", 1), ("dog", 1)]);
+        write(dir.path(), "test/1.png", "");
+        assert!(ImageFolder::open(dir.path()).unwrap().test.is_empty());
+    }
+
+    #[test]
+    fn masks_are_no_class() {
+        let dir = tempfile::tempdir().unwrap();
+        class_folders(dir.path(), &[("images", 2), ("masks", 2)]);
+        assert!(ImageFolder::open(dir.path()).unwrap_err().to_string().contains("images and their masks"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_class_name_must_be_utf8_but_a_file_name_need_not() {
+        use std::ffi::OsString;
+        use std::os::unix::ffi::OsStringExt;
+        let dir = tempfile::tempdir().unwrap();
+        class_folders(dir.path(), &[("cat", 1), ("dog", 1)]);
+        write(&dir.path().join("cat"), OsString::from_vec(b"caf\xe9.png".to_vec()), "");
+        assert_eq!(ImageFolder::open(dir.path()).unwrap().train.len(), 3);
+        write(&dir.path().join(OsString::from_vec(b"k\xfche".to_vec())), "1.png", "");
+        let message = ImageFolder::open(dir.path()).unwrap_err().to_string();
+        assert!(message.contains("k\u{fffd}he: the folder's name"), "{message}");
+    }
 }

@@ -144,3 +144,88 @@ fn open(path: &Path) -> Result<Box<dyn Read>> {
     let gzipped = std::io::BufRead::fill_buf(&mut file).map_err(io)?.starts_with(&[0x1f, 0x8b]);
     Ok(if gzipped { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(file) })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::{Compression, write::GzEncoder};
+
+    use super::super::fixtures::write;
+    use super::super::{Probe, open};
+    use super::*;
+
+    fn array(extents: &[u32], bytes: &[u8]) -> Vec<u8> {
+        let header = extents.iter().flat_map(|extent| extent.to_be_bytes());
+        [0, 0, 8, extents.len() as u8].into_iter().chain(header).chain(bytes.iter().copied()).collect()
+    }
+
+    fn gzipped(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// Three pictures of 2x3 pixels, with labels 2, 0 and 1.
+    fn small_set(folder: &Path) {
+        let pixels: Vec<u8> = (0..18).collect();
+        write(folder, "train-images-idx3-ubyte.gz", gzipped(&array(&[3, 2, 3], &pixels)));
+        write(folder, "train-labels-idx1-ubyte.gz", gzipped(&array(&[3], &[2, 0, 1])));
+        write(folder, "t10k-images.idx3-ubyte", array(&[1, 2, 3], &pixels[..6]));
+        write(folder, "t10k-labels.idx1-ubyte", array(&[1], &[1]));
+    }
+
+    #[test]
+    fn folders_hold_training_and_test_images() {
+        let dir = tempfile::tempdir().unwrap();
+        small_set(dir.path());
+        let parts = open(dir.path()).unwrap();
+        assert_eq!([parts.train.len(), parts.val.len(), parts.test.len()], [3, 0, 1]);
+        assert_eq!(parts.train.classes, ["0", "1", "2"]);
+        assert_eq!(parts.train.samples.iter().map(|s| s.label).collect::<Vec<_>>(), [2, 0, 1]);
+        assert_eq!(parts.train.samples[1].source.image().unwrap().pixels, [6, 7, 8, 9, 10, 11]);
+        assert!(parts.train.samples[1].source.to_string().ends_with("train-images-idx3-ubyte.gz#1"));
+        assert_eq!(parts.train.probe().unwrap(), Probe { channels: 1, size: Some([2, 3]) });
+    }
+
+    #[test]
+    fn one_file_of_images_is_enough_and_an_unpacked_copy_does_no_harm() {
+        let dir = tempfile::tempdir().unwrap();
+        small_set(dir.path());
+        assert_eq!(open(dir.path().join("train-images-idx3-ubyte.gz")).unwrap().train.len(), 3);
+        write(dir.path(), "train-images-idx3-ubyte", array(&[3, 2, 3], &[9; 18]));
+        assert_eq!(open(dir.path()).unwrap().train.samples[0].source.image().unwrap().pixels, [9; 6]);
+    }
+
+    #[test]
+    fn malformed_files_are_errors() {
+        let fails = |name: &str, bytes: Vec<u8>| {
+            let dir = tempfile::tempdir().unwrap();
+            small_set(dir.path());
+            write(dir.path(), name, bytes);
+            open(dir.path()).unwrap_err().to_string()
+        };
+        let images = "train-images-idx3-ubyte.gz";
+        let labels = "train-labels-idx1-ubyte.gz";
+        let whole = array(&[3, 2, 3], &[0; 18]);
+        assert!(fails(images, whole[..30].to_vec()).contains("cut short: its shape is [3, 2, 3]"));
+        assert!(fails(images, [&whole[..], &[0]].concat()).contains("longer than its header says"));
+        assert!(fails(images, b"<html></html>".to_vec()).contains("starts with 3c 68 74 6d"));
+        assert!(fails(images, gzipped(&whole)[..20].to_vec()).contains("could not read"));
+        assert!(fails(images, Vec::new()).contains("could not read"));
+        assert!(fails(images, array(&[18], &[0; 18])).contains("not [18]"));
+        assert!(fails(images, array(&[0, 2, 3], &[])).contains("holds no image"));
+        assert!(fails(images, array(&[u32::MAX; 4], &[])).contains("cannot be"));
+        assert!(fails(labels, array(&[2], &[0, 1])).contains("labels of shape [2], but there are 3 images"));
+        assert!(fails("emnist-train-images-idx3-ubyte", whole).contains("its labels, "));
+    }
+
+    #[test]
+    fn two_training_sets_are_not_guessed_between() {
+        let dir = tempfile::tempdir().unwrap();
+        small_set(dir.path());
+        write(dir.path(), "letters-train-images-idx3-ubyte", array(&[1, 2, 3], &[0; 6]));
+        write(dir.path(), "letters-train-labels-idx1-ubyte", array(&[1], &[0]));
+        assert!(open(dir.path()).unwrap_err().to_string().contains("name the one meant"));
+    }
+}

@@ -2,7 +2,7 @@ use rayon::prelude::*;
 
 use super::image::check_shape;
 use super::normalize::Moments;
-use super::{Dataset, Image, Normalization, Normalize};
+use super::{Dataset, Image, Normalization, Normalize, Source};
 use crate::error::{Error, Result};
 
 /// A data set's pictures at one shape, all known to be readable.
@@ -44,12 +44,7 @@ impl Images {
         let slots = cache.chunks_exact_mut(image_bytes).map(Some).chain(std::iter::repeat_with(|| None));
         let tasks: Vec<_> = dataset.samples.iter().zip(slots).collect();
         let outcomes = tasks.into_par_iter().map(|(sample, slot)| {
-            let outcome = sample.source.image().and_then(|image| image.fit(shape)).map(|image| {
-                if let Some(slot) = slot {
-                    slot.copy_from_slice(&image.pixels);
-                }
-                Moments::of(&image.pixels, image.channels)
-            });
+            let outcome = decode(&sample.source, shape, slot);
             progress().map(|()| outcome)
         });
         let outcomes = outcomes.collect::<Result<Vec<_>>>()?;
@@ -130,6 +125,15 @@ impl Images {
     }
 }
 
+/// Sums over a picture's pixels, which are kept in `slot` if there is one.
+fn decode(source: &Source, shape: [usize; 3], slot: Option<&mut [u8]>) -> Result<Moments> {
+    let image = source.image()?.fit(shape)?;
+    if let Some(slot) = slot {
+        slot.copy_from_slice(&image.pixels);
+    }
+    Ok(Moments::of(&image.pixels, image.channels))
+}
+
 /// Moves the blocks that are kept together at the front, in order, and drops the rest.
 fn close_gaps(blocks: &mut Vec<u8>, block: usize, keep: &[bool]) {
     let mut kept = 0;
@@ -150,4 +154,80 @@ fn tally(outcomes: Vec<Result<Moments>>) -> (Moments, Vec<Error>) {
         }
     });
     (moments, skipped)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::super::fixtures::{class_folders, write};
+    use super::super::folder;
+    use super::*;
+
+    const SHAPE: [usize; 3] = [4, 4, 3];
+
+    fn quiet() -> Result<()> {
+        Ok(())
+    }
+
+    /// Three cats and two dogs, with a file that is no image before, between and after the cats.
+    fn with_bad_files() -> (tempfile::TempDir, Dataset) {
+        let dir = tempfile::tempdir().unwrap();
+        class_folders(dir.path(), &[("cat", 3), ("dog", 2)]);
+        for name in ["cat/0.png", "cat/001b.png", "cat/a.png"] {
+            write(dir.path(), name, "not an image");
+        }
+        let data = folder::read(dir.path()).unwrap().unwrap().train;
+        (dir, data)
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_left_out_with_the_reason() {
+        let (_dir, data) = with_bad_files();
+        for cache_bytes in [Images::CACHE_BYTES, 0] {
+            let images = Images::load(data.clone(), SHAPE, cache_bytes, &quiet).unwrap();
+            assert_eq!((images.len(), images.dataset().class_counts()), (5, vec![3, 2]));
+            let skipped = images.skipped().iter().map(Error::to_string).collect::<Vec<_>>();
+            assert!(skipped[1].contains("001b.png: not a JPEG"), "{skipped:?}");
+            assert_eq!(skipped.len(), 3);
+            for (index, first) in [[0, 0, 0], [0, 1, 0], [0, 2, 0], [10, 0, 0], [10, 1, 0]].into_iter().enumerate() {
+                assert_eq!(images.image(index).unwrap().pixels[..3], first, "image {index}");
+            }
+        }
+    }
+
+    #[test]
+    fn normalization_is_over_what_can_be_read() {
+        let (_dir, data) = with_bad_files();
+        let images = Images::load(data, SHAPE, 0, &quiet).unwrap();
+        let found = images.normalization(Normalize::Dataset);
+        assert_eq!(found.mean, [4.0 / 255.0, 0.8 / 255.0, 0.0]);
+        assert!((f64::from(found.std[0]) * 255.0 - 24f64.sqrt()).abs() < 1e-5 && found.std[2] == 1.0);
+    }
+
+    #[test]
+    fn nothing_readable_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "cat/1.png", "");
+        write(dir.path(), "dog/2.png", "");
+        let data = folder::read(dir.path()).unwrap().unwrap().train;
+        let message = Images::load(data, SHAPE, 0, &quiet).unwrap_err().to_string();
+        assert!(message.contains("none of its 2 images could be read; the first: "), "{message}");
+        assert!(message.ends_with("1.png: the file is empty"), "{message}");
+    }
+
+    #[test]
+    fn progress_counts_every_picture_and_can_stop() {
+        let (_dir, data) = with_bad_files();
+        let count = AtomicUsize::new(0);
+        let progress = || {
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        };
+        Images::load(data.clone(), SHAPE, 0, &progress).unwrap();
+        assert_eq!(count.into_inner(), 8);
+        let stopped = Images::load(data.clone(), SHAPE, 0, &|| Err(Error::Interrupted));
+        assert!(matches!(stopped, Err(Error::Interrupted)));
+        assert!(Images::load(data, [4, 0, 3], 0, &quiet).is_err());
+    }
 }

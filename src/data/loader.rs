@@ -210,3 +210,99 @@ impl Drop for Epoch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::class_folders;
+    use super::super::folder;
+    use super::*;
+
+    /// 7 cats, whose pixels begin with 0, and 4 dogs, whose begin with 10; kept in memory or read each time.
+    fn images(folder: &std::path::Path, cache_bytes: usize) -> Arc<Images> {
+        class_folders(folder, &[("cat", 7), ("dog", 4)]);
+        let data = folder::read(folder).unwrap().unwrap().train;
+        Arc::new(Images::load(data, [4, 4, 3], cache_bytes, &|| Ok(())).unwrap())
+    }
+
+    fn options(workers: usize) -> LoaderOptions {
+        LoaderOptions {
+            batch_size: NonZero::new(4).unwrap(),
+            workers: NonZero::new(workers),
+            shuffle: true,
+            augment: Augment::standard(),
+            seed: Seed(5),
+        }
+    }
+
+    fn batches(loader: &Loader, epoch: u64) -> Vec<Batch> {
+        loader.epoch(epoch).collect::<Result<_>>().unwrap()
+    }
+
+    #[test]
+    fn an_epoch_shows_each_image_once_in_file_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = LoaderOptions { batch_size: NonZero::new(4).unwrap(), ..LoaderOptions::default() };
+        let loader = Loader::new(images(dir.path(), Images::CACHE_BYTES), options);
+        let batches = batches(&loader, 0);
+        assert_eq!(batches.iter().map(Batch::len).collect::<Vec<_>>(), [4, 4, 3]);
+        assert_eq!(loader.batches(), 3);
+        assert_eq!(batches.iter().flat_map(|b| b.indices.clone()).collect::<Vec<_>>(), (0..11).collect::<Vec<_>>());
+        assert_eq!(batches[1].labels, [0, 0, 0, 1]);
+        assert_eq!(batches[1].images.len(), 4 * 48);
+        assert_eq!(batches[1].images[3 * 48..][..3], [10, 0, 0]);
+        assert_eq!(batches[2].rows[12..24], [1., 0., 0., 0., 1., 0., 0., 1., 1., 0., 0., 0.]);
+    }
+
+    #[test]
+    fn batches_do_not_depend_on_threads_or_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let expected = batches(&Loader::new(images(dir.path(), Images::CACHE_BYTES), options(1)), 3);
+        for cache_bytes in [0, Images::CACHE_BYTES] {
+            let images = images(dir.path(), cache_bytes);
+            for workers in [0, 1, 2, 7] {
+                assert_eq!(batches(&Loader::new(images.clone(), options(workers)), 3), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn each_epoch_and_seed_has_its_own_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let images = images(dir.path(), Images::CACHE_BYTES);
+        let order = |seed, epoch| -> Vec<usize> {
+            let loader = Loader::new(images.clone(), LoaderOptions { seed: Seed(seed), ..options(2) });
+            batches(&loader, epoch).into_iter().flat_map(|batch| batch.indices).collect()
+        };
+        assert_ne!(order(0, 0), order(0, 1));
+        assert_ne!(order(0, 0), order(1, 0));
+        let mut sorted = order(0, 1);
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..11).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_file_that_goes_away_is_an_error_and_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let images = images(dir.path(), 0);
+        std::fs::remove_file(dir.path().join("cat/005.png")).unwrap();
+        let loader = Loader::new(images, LoaderOptions { shuffle: false, ..options(3) });
+        let mut epoch = loader.epoch(0);
+        assert!(epoch.next().unwrap().is_ok());
+        assert!(epoch.next().unwrap().unwrap_err().to_string().contains("005.png"));
+        assert!(epoch.next().is_none());
+    }
+
+    #[test]
+    fn giving_up_an_epoch_ends_its_threads() {
+        let dir = tempfile::tempdir().unwrap();
+        let images = images(dir.path(), 0);
+        for taken in 0..3 {
+            let mut epoch = Loader::new(images.clone(), options(3)).epoch(0);
+            assert_eq!(epoch.size_hint(), (3, Some(3)));
+            epoch.by_ref().take(taken).for_each(|batch| assert!(batch.is_ok()));
+            assert_eq!(epoch.size_hint(), (3 - taken, Some(3 - taken)));
+            drop(epoch);
+            assert_eq!(Arc::strong_count(&images), 1, "every worker has let go of the images");
+        }
+    }
+}

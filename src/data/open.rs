@@ -70,3 +70,58 @@ fn unrecognised(path: &Path) -> Result<Error> {
         ),
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{class_folders, write};
+    use super::*;
+
+    fn failure(path: &Path) -> String {
+        open(path).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_not_known_is_told_what_was_looked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let message = failure(dir.path());
+        assert!(message.contains("no data set that is known") && message.contains("class folders"), "{message}");
+        write(dir.path(), "1.png", "");
+        assert!(failure(dir.path()).contains("images without class folders"));
+        let text = write(dir.path(), "notes.txt", "hello");
+        assert!(failure(&text).contains("notes.txt: no data set"));
+        assert!(failure(&dir.path().join("missing")).contains("could not read"));
+    }
+
+    #[test]
+    fn one_class_is_not_enough_to_train_but_to_measure() {
+        let dir = tempfile::tempdir().unwrap();
+        class_folders(dir.path(), &[("dog", 3)]);
+        let message = failure(dir.path());
+        assert!(message.contains("all 3 images are of one class, \"dog\""), "{message}");
+        let classes = ["cat".to_owned(), "dog".to_owned()];
+        let data = open_labelled(dir.path(), Part::Test, &classes).unwrap();
+        assert_eq!((data.class_counts(), data.classes), (vec![0, 3], classes.to_vec()));
+    }
+
+    #[test]
+    fn measuring_takes_the_part_asked_for_else_what_was_held_out() {
+        let dir = tempfile::tempdir().unwrap();
+        class_folders(&dir.path().join("train"), &[("cat", 4), ("dog", 4)]);
+        let classes = open(dir.path()).unwrap().train.classes;
+        let count = |part| open_labelled(dir.path(), part, &classes).unwrap().len();
+        assert_eq!(count(Part::Test), 8);
+        class_folders(&dir.path().join("val"), &[("cat", 2)]);
+        assert_eq!([count(Part::Test), count(Part::Val), count(Part::Train)], [2, 2, 8]);
+        class_folders(&dir.path().join("test"), &[("dog", 1)]);
+        assert_eq!([count(Part::Test), count(Part::Val), count(Part::Train)], [1, 2, 8]);
+    }
+
+    #[test]
+    fn a_class_that_training_does_not_know_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        class_folders(&dir.path().join("train"), &[("cat", 2), ("dog", 2)]);
+        class_folders(&dir.path().join("test"), &[("dog", 1), ("horse", 1)]);
+        let message = failure(dir.path());
+        assert!(message.contains("class \"horse\" is not one of the training set's 2 (cat, dog)"), "{message}");
+    }
+}

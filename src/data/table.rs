@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 const PATH_NAMES: [&str; 9] =
     ["path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img"];
 const LABEL_NAMES: [&str; 7] = ["label", "class", "target", "category", "label_name", "class_name", "labels"];
-const SPLIT_NAMES: [&str; 4] = ["split", "part", "subset", "set"];
+const SPLIT_NAMES: [&str; 3] = ["split", "part", "subset"];
 
 /// Which column holds what, counted from 0.
 struct Columns {
@@ -34,7 +34,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Splits>> {
     let sample = rows.first().ok_or_else(|| Error::format(path, "there is a header line, but no line for an image"))?;
     let columns = Columns::find(if has_header { Some(first) } else { None }, sample)
         .ok_or_else(|| Error::format(path, unclear_columns(first)))?;
-    let base = base_folder(path, &sample[columns.path]);
+    let base = base_folder(path, sample.get(columns.path).unwrap_or_default());
 
     let mut named = [Vec::new(), Vec::new(), Vec::new()];
     for row in rows {
@@ -107,4 +107,84 @@ fn unclear_columns(first: &StringRecord) -> String {
         "could not tell the path and the label column: the first line is {:?}; name them \"path\" and \"label\"",
         first.iter().collect::<Vec<_>>().join(",")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::write;
+    use super::super::open;
+    use super::*;
+
+    /// Opens a CSV file of this content as training data.
+    fn opened(content: impl AsRef<[u8]>) -> Result<Splits, String> {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "images/only-there.png", "");
+        let path = write(dir.path(), "labels.csv", content);
+        open(path).map_err(|e| e.to_string().split_once("labels.csv: ").unwrap().1.to_owned())
+    }
+
+    /// File names and class names of the samples.
+    fn content(data: &Dataset) -> Vec<(String, &str)> {
+        let name = |source: &Source| match source {
+            Source::File(path) => files::lower_name(path),
+            Source::Stacked { .. } => unreachable!("a CSV names files"),
+        };
+        data.samples.iter().map(|s| (name(&s.source), data.classes[s.label].as_str())).collect()
+    }
+
+    #[test]
+    fn lines_stay_in_order_and_labels_are_sorted() {
+        let data = opened("path,label\nb.png,dog\na.png,cat\nc,dog\n").unwrap().train;
+        assert_eq!(data.classes, ["cat", "dog"]);
+        assert_eq!(content(&data), [("b.png".into(), "dog"), ("a.png".into(), "cat"), ("c".into(), "dog")]);
+    }
+
+    #[test]
+    fn columns_are_found_by_name_or_by_content() {
+        let expected = [("a.png".into(), "x"), ("b.png".into(), "y")];
+        for text in [
+            "Class, Filename\nx,a.png\ny , b.png",
+            "\u{feff}image,age,target\na.png,7,x\nb.png,8,y",
+            "a.png,x\nb.png,y",
+            "x,a.png\r\ny,b.png\r\n",
+            "photo,species\na.png,x\n\nb.png,y",
+            "\"photo\",\"species\"\n\"a.png\",\"x\"\n\"b.png\",\"y\"",
+        ] {
+            assert_eq!(content(&opened(text).unwrap().train), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_split_column_makes_parts() {
+        let parts = opened("file,class,part\n1.png,a,train\n2.png,b,Train\n3.png,a,valid\n4.png,b,test").unwrap();
+        assert_eq!([parts.train.len(), parts.val.len(), parts.test.len()], [2, 1, 1]);
+        assert_eq!(parts.test.samples[0].label, 1);
+        let message = opened("file,class,split\n1.png,a,train\n2.png,b,fold2").unwrap_err();
+        assert_eq!(message, "line 3: split \"fold2\" is not one of train, val and test");
+    }
+
+    #[test]
+    fn paths_start_at_the_csv_or_at_images_beside_it() {
+        let base = |text: &str| match &opened(text).unwrap().train.samples[0].source {
+            Source::File(path) => files::lower_name(path.parent().unwrap()),
+            Source::Stacked { .. } => unreachable!("a CSV names files"),
+        };
+        assert_eq!(base("only-there.png,a\nx.png,b"), "images");
+        assert_ne!(base("images/only-there.png,a\nx.png,b"), "only-there.png");
+        assert_eq!(base("/absolute/x.png,a\nx.png,b"), "absolute");
+    }
+
+    #[test]
+    fn what_is_missing_is_told_with_its_line() {
+        assert_eq!(opened("path,label\na.png,x\nb.png,\n").unwrap_err(), "line 3: the label is missing");
+        assert_eq!(opened("path,label\na.png,x\nb.png\n").unwrap_err(), "line 3: the label is missing");
+        assert_eq!(opened("label,path\nx\n").unwrap_err(), "line 2: the path is missing");
+        assert_eq!(opened("path,label\n,x\n").unwrap_err(), "line 2: the path is missing");
+        assert_eq!(opened("path,label\n").unwrap_err(), "there is a header line, but no line for an image");
+        assert_eq!(opened("").unwrap_err(), "the file has no lines");
+        let message = opened("id,x,y\n1,2,3\n").unwrap_err();
+        assert!(message.contains("the first line is \"id,x,y\"") && message.contains("name them"), "{message}");
+        let message = opened(b"path,label\na.png,caf\xe9\n").unwrap_err();
+        assert_eq!(message, "line 2: not valid UTF-8; save the file as UTF-8");
+    }
 }
