@@ -79,12 +79,11 @@ impl Case {
         worst.map(|(_, text)| text)
     }
 
-    fn outcome(&self, at: &At<'_>, variant: String, result: Result<Tensor>) -> Outcome {
-        let failure = match result {
-            Ok(tensor) => self.compare(&tensor).map(|f| format!("{f} (seed {})", at.seed)),
+    fn judge(&self, result: Result<Tensor>) -> Option<String> {
+        match result {
+            Ok(tensor) => self.compare(&tensor),
             Err(error) => Some(error.to_string()),
-        };
-        Outcome { family: at.family, sample: at.index, what: at.sample.describe(), variant, failure }
+        }
     }
 }
 
@@ -93,6 +92,13 @@ struct At<'a> {
     index: usize,
     sample: &'a Sample,
     seed: u64,
+}
+
+impl At<'_> {
+    fn outcome(&self, variant: String, failure: Option<String>) -> Outcome {
+        let failure = failure.map(|f| format!("{f} (seed {})", self.seed));
+        Outcome { family: self.family, sample: self.index, what: self.sample.describe(), variant, failure }
+    }
 }
 
 /// Calls `f` for every sample of the families whose name contains `only`.
@@ -108,33 +114,45 @@ fn each_sample(only: &str, seed: u64, mut f: impl FnMut(&At<'_>) -> Result<()>) 
 /// Compares the `cpu` backend with the reference.
 pub fn check_cpu(only: &str, seed: u64, mut report: impl FnMut(Outcome)) -> Result<()> {
     each_sample(only, seed, |at| {
-        let case = Case::new(at.sample, at.seed)?;
-        let graph = optimize(&case.graph, Passes::NONE)?;
-        let weights = cpu::Weights::new(Arc::new(Layout::parameters(&graph)), Arc::new(Layout::states(&graph)), 0);
-        let mut program = cpu::Program::new(&graph, &weights, None)?;
-        program.poison();
-        for (name, tensor) in &case.inputs {
-            program.feed(name, tensor.bytes())?;
-        }
-        program.run(&[])?;
-        let result = program.next().and_then(|mut r| r.pop());
-        let result = result.ok_or_else(|| Error::device("the program gave no result"));
-        report(case.outcome(at, "cpu".into(), result));
+        report(at.outcome("cpu".into(), sample_on_cpu(at.sample, at.seed)?));
         Ok(())
     })
+}
+
+/// What is wrong with one sample on the CPU.
+pub fn sample_on_cpu(sample: &Sample, seed: u64) -> Result<Option<String>> {
+    let case = Case::new(sample, seed)?;
+    let graph = optimize(&case.graph, Passes::NONE)?;
+    let weights = cpu::Weights::new(Arc::new(Layout::parameters(&graph)), Arc::new(Layout::states(&graph)), 0);
+    let mut program = cpu::Program::new(&graph, &weights, None)?;
+    program.poison();
+    for (name, tensor) in &case.inputs {
+        program.feed(name, tensor.bytes())?;
+    }
+    program.run(&[])?;
+    let result = program.next().and_then(|mut r| r.pop());
+    Ok(case.judge(result.ok_or_else(|| Error::device("the program gave no result"))))
 }
 
 /// Compares every kernel variant on an adapter with the reference.
 pub fn check_gpu(gpu: &Arc<Gpu>, only: &str, seed: u64, mut report: impl FnMut(Outcome)) -> Result<()> {
     each_sample(only, seed, |at| {
-        let case = Case::new(at.sample, at.seed)?;
-        let graph = optimize(&case.graph, Passes::NONE)?;
-        for variant in 0..variants(&graph, gpu) {
-            let (name, result) = run_variant(gpu, &graph, &case, variant);
-            report(case.outcome(at, name, result));
+        for (variant, failure) in sample_on_gpu(gpu, at.sample, at.seed)? {
+            report(at.outcome(variant, failure));
         }
         Ok(())
     })
+}
+
+/// What is wrong with one sample on a GPU, for each kernel variant.
+pub fn sample_on_gpu(gpu: &Arc<Gpu>, sample: &Sample, seed: u64) -> Result<Vec<(String, Option<String>)>> {
+    let case = Case::new(sample, seed)?;
+    let graph = optimize(&case.graph, Passes::NONE)?;
+    let run = |variant| {
+        let (name, result) = run_variant(gpu, &graph, &case, variant);
+        (name, case.judge(result))
+    };
+    Ok((0..variants(&graph, gpu)).map(run).collect())
 }
 
 /// The most kernels any op of the graph offers on this adapter.
@@ -171,32 +189,30 @@ pub fn check_gradients(only: &str, seed: u64, mut report: impl FnMut(Outcome)) -
         if !at.sample.differentiable {
             return Ok(());
         }
-        let failure = gradient_failure(at)?;
-        let variant = "gradient".into();
-        report(Outcome { family: at.family, sample: at.index, what: at.sample.describe(), variant, failure });
+        report(at.outcome("gradient".into(), sample_gradient(at.sample, at.seed)?));
         Ok(())
     })
 }
 
-/// The op's result, projected on fixed random weights: `loss = sum(op(x) * v)`.
-fn gradient_failure(at: &At<'_>) -> Result<Option<String>> {
-    let values = at.sample.draw(at.seed);
+/// What is wrong with the gradient of one sample: of `loss = sum(op(x) * v)` with fixed random weights `v`.
+pub fn sample_gradient(sample: &Sample, seed: u64) -> Result<Option<String>> {
+    let values = sample.draw(seed);
     let mut graph = Graph::new();
     let handles: Vec<Value> =
-        at.sample.metas().iter().enumerate().map(|(i, m)| graph.input(&format!("x{i}"), (*m).clone())).collect();
-    let output = graph.apply_shared(at.sample.op.clone(), &handles)?;
+        sample.metas().iter().enumerate().map(|(i, m)| graph.input(&format!("x{i}"), (*m).clone())).collect();
+    let output = graph.apply_shared(sample.op.clone(), &handles)?;
     let shape = graph.shape(output).clone();
     let noise = |seed: u64, shape: &[usize]| {
         let direction =
             Sample::of(crate::ops::Pointwise::identity(shape.into()), [crate::ops::Given::uniform(shape, -1.0, 1.0)]);
         direction.draw(seed).remove(0)
     };
-    let projection = noise(at.seed ^ 0x5eed, shape.dims());
+    let projection = noise(seed ^ 0x5eed, shape.dims());
     let weights = graph.constant(Tensor::from_array(&projection, DType::F32));
     let product = crate::ops::mul(&mut graph, output, weights)?;
     let axes: Vec<usize> = (0..shape.rank()).collect();
     let loss = crate::ops::sum(&mut graph, product, &axes, false)?;
-    let trained: Vec<usize> = (0..handles.len()).filter(|&i| at.sample.inputs[i].meta.dtype == DType::F32).collect();
+    let trained: Vec<usize> = (0..handles.len()).filter(|&i| sample.inputs[i].meta.dtype == DType::F32).collect();
     let wrt: Vec<Value> = trained.iter().map(|&i| handles[i]).collect();
     let gradients = graph.differentiate(loss, &wrt)?;
 
@@ -207,7 +223,7 @@ fn gradient_failure(at: &At<'_>) -> Result<Option<String>> {
     let result = run(&values);
     let step = 1e-5;
     for (&i, gradient) in trained.iter().zip(&gradients) {
-        let direction = noise(at.seed ^ (0xd1ce + i as u64), values[i].shape.dims());
+        let direction = noise(seed ^ (0xd1ce + i as u64), values[i].shape.dims());
         let moved = |sign: f64| {
             let mut moved = values.clone();
             moved[i].data.iter_mut().zip(&direction.data).for_each(|(x, d)| *x += sign * step * d);
@@ -221,7 +237,7 @@ fn gradient_failure(at: &At<'_>) -> Result<Option<String>> {
             let text = format!(
                 "input {i}: gradient {analytic:e}, finite difference {numeric:e}, allowed difference {allowed:e}"
             );
-            return Ok(Some(format!("{text} (seed {})", at.seed)));
+            return Ok(Some(text));
         }
     }
     Ok(None)

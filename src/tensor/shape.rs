@@ -32,9 +32,10 @@ impl Shape {
     ///
     /// Errors: if the rank is another one.
     pub fn expect<const N: usize>(&self, at: &str, what: &str) -> Result<[usize; N]> {
-        self.0.as_slice().try_into().map_err(|_| {
-            Error::shape(at, format!("{what} must have {N} dimensions, but its shape is {self}"))
-        })
+        self.0
+            .as_slice()
+            .try_into()
+            .map_err(|_| Error::shape(at, format!("{what} must have {N} dimensions, but its shape is {self}")))
     }
 
     /// The innermost extent; 1 for a scalar.
