@@ -39,11 +39,12 @@ fn main(
     }
     let here = local.y * LANES + local.x;
     rows[here] = total;
+    workgroupBarrier();
     for (var half = ROWS / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
         if (local.y < half) {
             rows[here] = combine(rows[here], rows[here + half * LANES]);
         }
+        workgroupBarrier();
     }
     let valid = g % TILES * LANES + local.x < INNER && g / TILES / p.parts < p.outer;
     if (local.y == 0u && valid) {

@@ -5,7 +5,9 @@ use super::context::{Gpu, Pipeline};
 use super::readback::{self, Readback};
 use super::weights::{Arenas, Weights};
 use crate::error::{Error, Result};
-use crate::graph::{Binding, Graph, Kernel, Kind, Launch, Layout, Node, Place, Plan, Step, Update, Value};
+use crate::graph::{
+    Binding, Graph, Kernel, Kind, Launch, NORM_PARTIALS, Node, Place, Plan, Step, Update, Value, clip_launches,
+};
 use crate::tensor::{Meta, Tensor};
 
 /// Runs that may be under way before [`Program::run`] waits for the oldest.
@@ -309,22 +311,6 @@ impl Program {
             [&arenas.parameter, &arenas.gradient, &arenas.state, &arenas.next_state].into_iter().chain(&arenas.moments);
         own.chain(shared).map(wgpu::Buffer::size).sum()
     }
-}
-
-/// Partial sums of squared gradients; in the norm's buffer they follow the scale.
-const NORM_PARTIALS: usize = 256;
-
-/// Two dispatches which sum the squared gradients in a fixed order and leave `min(1, largest / norm)` in element 0.
-fn clip_launches(layout: &Layout, largest: f32) -> [Launch; 2] {
-    let text = include_str!("../../shaders/gradient_norm.wgsl");
-    let stage = |finish: usize| {
-        Launch::new("gradient_norm.wgsl", text)
-            .constants([("N", layout.len()), ("PARTIALS", NORM_PARTIALS), ("FINISH", finish)])
-            .float_constants([("LARGEST", largest)])
-            .params([0])
-            .bindings([Binding::Gradients, Binding::Scratch(0)])
-    };
-    [stage(0).workgroups([NORM_PARTIALS / 64, 1, 1]), stage(1)]
 }
 
 fn dispatch(

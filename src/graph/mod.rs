@@ -24,7 +24,7 @@ pub use op::{Backward, Op, Tolerance};
 pub use optimize::{Passes, optimize};
 pub use plan::{Layout, LayoutEntry, Place, Plan, Step};
 pub use reference::evaluate;
-pub use update::{Update, UpdatePiece};
+pub use update::{NORM_PARTIALS, Update, UpdatePiece, clip_launches};
 
 use crate::error::Result;
 use crate::tensor::{Meta, Shape, Tensor};

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::{Launch, Layout};
+use super::{Binding, Launch, Layout};
 
 /// What a training program does to the parameters after each run: an optimizer. It sees the arenas, not the tensors, so
 /// that one dispatch moves them all.
@@ -35,4 +35,20 @@ pub struct UpdatePiece<'a> {
     pub gradient_scale: f32,
     /// Whether weight decay applies.
     pub decayed: bool,
+}
+
+/// Partial sums of squared gradients; in the norm's buffer they follow the scale.
+pub const NORM_PARTIALS: usize = 256;
+
+/// Two dispatches which sum the squared gradients in a fixed order and leave `min(1, largest / norm)` in element 0.
+pub fn clip_launches(layout: &Layout, largest: f32) -> [Launch; 2] {
+    let text = include_str!("../../shaders/gradient_norm.wgsl");
+    let stage = |finish: usize| {
+        Launch::new("gradient_norm.wgsl", text)
+            .constants([("N", layout.len()), ("PARTIALS", NORM_PARTIALS), ("FINISH", finish)])
+            .float_constants([("LARGEST", largest)])
+            .params([0])
+            .bindings([Binding::Gradients, Binding::Scratch(0)])
+    };
+    [stage(0).workgroups([NORM_PARTIALS / 64, 1, 1]), stage(1)]
 }
