@@ -18,7 +18,7 @@ mod update;
 
 use std::sync::Arc;
 
-pub use expression::{BLOCK, BlockInput, Expression, Function, Operand, Term};
+pub use expression::{BLOCK, BlockInput, Expression, Function, Operand, Term, exp};
 pub use kernel::{Binding, Capabilities, Kernel, Launch, MAX_WORKGROUPS, spread, wgsl_f32};
 pub use op::{Backward, Op, Tolerance};
 pub use optimize::{Passes, optimize};

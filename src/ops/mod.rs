@@ -4,12 +4,34 @@
 //! layers and other ops call: `ops::relu(&mut graph, x)?`. To add an op: its file, its shader under `shaders/`, a line
 //! in [`FAMILIES`].
 
+mod binary_cross_entropy;
+mod concat;
+mod cross_entropy;
+mod gather;
 mod grid;
+mod losses;
+mod pad;
 mod pointwise;
 mod reduce;
 mod reshape;
+mod rows;
 mod sample;
+mod slice;
+mod softmax;
+#[cfg(test)]
+mod testing;
+mod transpose;
+mod words;
 
+pub use binary_cross_entropy::{binary_cross_entropy, binary_cross_entropy_with_logits};
+pub use concat::{Concat, concat};
+pub use cross_entropy::{CrossEntropy, CrossEntropyGrad, cross_entropy_with_logits};
+pub use gather::{Gather, GatherGrad, gather};
+pub use losses::{
+    Divisor, categorical_cross_entropy, class_weighted_mean, huber, mean_absolute_error, mean_squared_error,
+    weighted_mean,
+};
+pub use pad::{Pad, pad};
 pub use pointwise::{
     Pointwise, add, apply, binary, copy, div, elu, exp, gelu, hard_swish, leaky_relu, log, max, min, mul, pointwise,
     pow, relu, relu6, sigmoid, silu, softplus, sqrt, sub, tanh, unary,
@@ -17,6 +39,9 @@ pub use pointwise::{
 pub use reduce::{ArgMax, Reduce, Reduction, argmax, max_over, mean, sum, sum_to};
 pub use reshape::{Reshape, flatten, reshape};
 pub use sample::{Given, Sample, Values};
+pub use slice::slice;
+pub use softmax::{Softmax, SoftmaxGrad, log_softmax, softmax};
+pub use transpose::{Transpose, transpose};
 
 /// A file of ops and the combinations of attributes and shapes on which they are tested.
 pub struct Family {
@@ -31,4 +56,10 @@ pub const FAMILIES: &[Family] = &[
     Family { name: "pointwise", samples: pointwise::samples },
     Family { name: "reduce", samples: reduce::samples },
     Family { name: "reshape", samples: reshape::samples },
+    Family { name: "softmax", samples: softmax::samples },
+    Family { name: "transpose", samples: transpose::samples },
+    Family { name: "concat", samples: concat::samples },
+    Family { name: "pad", samples: pad::samples },
+    Family { name: "gather", samples: gather::samples },
+    Family { name: "cross_entropy", samples: cross_entropy::samples },
 ];

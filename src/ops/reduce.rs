@@ -281,7 +281,7 @@ fn reduce_parts(max: bool, input: &[f32], extents: Extents, parts: usize, length
 }
 
 /// Combines the elements of a row, in lanes that the compiler can put into vector registers.
-fn fold_row(row: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
+pub(super) fn fold_row(row: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
     let (head, mut rest) = row.split_first().expect("no empty axis is reduced");
     let mut total = *head;
     if let Some((first, tail)) = rest.split_first_chunk::<16>() {
@@ -457,18 +457,11 @@ pub(super) fn samples() -> Vec<Sample> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
     use super::*;
-    use crate::graph::evaluate;
+    use crate::ops::testing::evaluate;
 
-    /// The value of what `f` emits, in f64, for an input of `shape` with `values`.
     fn run(shape: &[usize], values: &[f64], f: impl FnOnce(&mut Graph, Value) -> Result<Value>) -> Array {
-        let mut graph = Graph::new();
-        let x = graph.input("x", Meta::f32(shape));
-        let y = f(&mut graph, x).unwrap();
-        let given = HashMap::from([(x, Array { shape: shape.into(), data: values.to_vec() })]);
-        evaluate(&graph, &given).swap_remove(y.index())
+        evaluate(&[(shape, values)], |graph, inputs| f(graph, inputs[0]))
     }
 
     #[test]

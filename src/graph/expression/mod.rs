@@ -5,7 +5,7 @@ mod function;
 
 use std::ops;
 
-pub use block::{BLOCK, BlockInput};
+pub use block::{BLOCK, BlockInput, exp};
 pub use function::Function;
 
 /// A scalar expression in static single assignment: each step applies a function to inputs, constants or earlier steps.
