@@ -8,6 +8,7 @@ pub mod error;
 pub mod gpu;
 pub mod graph;
 pub mod ops;
+pub mod simd;
 pub mod tensor;
 pub mod train;
 

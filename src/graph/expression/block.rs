@@ -1,4 +1,5 @@
 use super::{Expression, Function, Operand};
+use crate::simd::vectorized;
 
 /// Elements which are evaluated together: a few such rows stay in the first-level cache.
 pub const BLOCK: usize = 1024;
@@ -33,13 +34,14 @@ impl Expression {
                     Operand::Constant(c) => BlockInput::Scalar(c),
                 };
             }
-            step.function.evaluate_row(arguments, target);
+            vectorized(|| step.function.evaluate_row(arguments, target));
         }
     }
 }
 
 impl Function {
     /// The function in f32 for each element of `output`.
+    #[inline(always)]
     fn evaluate_row(self, [x, y, z]: [BlockInput<'_>; 3], output: &mut [f32]) {
         let truth = |condition: bool| if condition { 1.0 } else { 0.0 };
         match self {
@@ -76,6 +78,7 @@ impl Function {
     }
 }
 
+#[inline(always)]
 fn unary(x: BlockInput<'_>, output: &mut [f32], f: impl Fn(f32) -> f32) {
     match x {
         BlockInput::Scalar(x) => output.fill(f(x)),
@@ -83,6 +86,7 @@ fn unary(x: BlockInput<'_>, output: &mut [f32], f: impl Fn(f32) -> f32) {
     }
 }
 
+#[inline(always)]
 fn binary(x: BlockInput<'_>, y: BlockInput<'_>, output: &mut [f32], f: impl Fn(f32, f32) -> f32) {
     match (x, y) {
         (BlockInput::Scalar(x), BlockInput::Scalar(y)) => output.fill(f(x, y)),
@@ -94,6 +98,7 @@ fn binary(x: BlockInput<'_>, y: BlockInput<'_>, output: &mut [f32], f: impl Fn(f
     }
 }
 
+#[inline(always)]
 fn select(condition: BlockInput<'_>, x: BlockInput<'_>, y: BlockInput<'_>, output: &mut [f32]) {
     binary(condition, x, output, |c, x| if c != 0.0 { x } else { 0.0 });
     let mut other = [0.0; BLOCK];
@@ -104,7 +109,7 @@ fn select(condition: BlockInput<'_>, x: BlockInput<'_>, y: BlockInput<'_>, outpu
 
 /// Exponential without branches, so that rows of it vectorise. Range reduction to [-ln 2 / 2, ln 2 / 2] and a polynomial
 /// of degree 6 (Cephes, `expf`): relative error below 2e-7.
-#[inline]
+#[inline(always)]
 pub fn exp(x: f32) -> f32 {
     /// Adding it rounds to a whole number, which then stands in the low bits.
     const ROUND: f32 = 12_582_912.0;
@@ -122,13 +127,13 @@ pub fn exp(x: f32) -> f32 {
     (p * r * r + r + 1.0) * scale
 }
 
-#[inline]
+#[inline(always)]
 fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
 /// Near 0, where the quotient would cancel, the odd Taylor polynomial.
-#[inline]
+#[inline(always)]
 fn tanh(x: f32) -> f32 {
     let e = exp(2.0 * x.clamp(-10.0, 10.0));
     let x2 = x * x;
@@ -137,7 +142,7 @@ fn tanh(x: f32) -> f32 {
 }
 
 /// Abramowitz & Stegun 7.1.26: absolute error below 1.5e-7.
-#[inline]
+#[inline(always)]
 fn erf(x: f32) -> f32 {
     let t = 1.0 / (1.0 + 0.327_591_1 * x.abs());
     let p = 1.061_405_4 * t - 1.453_152;

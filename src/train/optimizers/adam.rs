@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::graph::{Launch, Layout, Update, UpdatePiece};
+use crate::simd::vectorized;
 
 /// Adam with bias correction (Kingma & Ba 2015, <https://arxiv.org/abs/1412.6980>), and with decoupled weight decay
 /// AdamW (Loshchilov & Hutter 2019, <https://arxiv.org/abs/1711.05101>).
@@ -46,12 +47,14 @@ impl Update for Adam {
         let decay = if piece.decayed { decay } else { 1.0 };
         let scale = piece.gradient_scale;
         let [m, v] = piece.moments.try_into().expect("two moments");
-        for (((p, &g), m), v) in piece.parameters.iter_mut().zip(piece.gradients).zip(m).zip(v) {
-            let g = g * scale;
-            *m += (g - *m) * first;
-            *v += (g * g - *v) * second;
-            *p = *p * decay - rate * *m / (v.sqrt() + epsilon);
-        }
+        vectorized(|| {
+            for (((p, &g), m), v) in piece.parameters.iter_mut().zip(piece.gradients).zip(m).zip(v) {
+                let g = g * scale;
+                *m += (g - *m) * first;
+                *v += (g * g - *v) * second;
+                *p = *p * decay - rate * *m / (v.sqrt() + epsilon);
+            }
+        });
     }
 
     fn launch(&self, layout: &Layout) -> Launch {

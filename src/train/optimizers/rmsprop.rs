@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::graph::{Launch, Layout, Update, UpdatePiece};
+use crate::simd::vectorized;
 
 /// RMSprop (Hinton, lecture 6e of "Neural Networks for Machine Learning", 2012) with optional momentum, as in Keras:
 /// `v ← ρ v + (1 − ρ) g²`, `m ← momentum m + lr g / √(v + ε)`, `p ← p − m`.
@@ -41,12 +42,14 @@ impl Update for RmsProp {
         let decay = if piece.decayed { decay } else { 1.0 };
         let scale = piece.gradient_scale;
         let [v, m] = piece.moments.try_into().expect("two moments");
-        for (((p, &g), v), m) in piece.parameters.iter_mut().zip(piece.gradients).zip(v).zip(m) {
-            let g = g * scale;
-            *v += (g * g - *v) * share;
-            *m = momentum * *m + rate * g / (*v + epsilon).sqrt();
-            *p = *p * decay - *m;
-        }
+        vectorized(|| {
+            for (((p, &g), v), m) in piece.parameters.iter_mut().zip(piece.gradients).zip(v).zip(m) {
+                let g = g * scale;
+                *v += (g * g - *v) * share;
+                *m = momentum * *m + rate * g / (*v + epsilon).sqrt();
+                *p = *p * decay - *m;
+            }
+        });
     }
 
     fn launch(&self, layout: &Layout) -> Launch {

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::graph::{Launch, Layout, Update, UpdatePiece};
+use crate::simd::vectorized;
 
 /// Stochastic gradient descent.
 ///
@@ -41,11 +42,13 @@ impl Update for Sgd {
         let decay = if piece.decayed { decay } else { 1.0 };
         let scale = piece.gradient_scale;
         let [velocity] = piece.moments.try_into().expect("one moment");
-        for ((p, &g), v) in piece.parameters.iter_mut().zip(piece.gradients).zip(velocity) {
-            let step = rate * (g * scale);
-            *v = momentum * *v - step;
-            *p = *p * decay + if self.nesterov { momentum * *v - step } else { *v };
-        }
+        vectorized(|| {
+            for ((p, &g), v) in piece.parameters.iter_mut().zip(piece.gradients).zip(velocity) {
+                let step = rate * (g * scale);
+                *v = momentum * *v - step;
+                *p = *p * decay + if self.nesterov { momentum * *v - step } else { *v };
+            }
+        });
     }
 
     fn launch(&self, layout: &Layout) -> Launch {
