@@ -8,6 +8,7 @@ mod binary_cross_entropy;
 mod concat;
 mod cross_entropy;
 mod gather;
+mod dropout;
 mod grid;
 mod losses;
 mod pad;
@@ -32,6 +33,7 @@ pub use losses::{
     weighted_mean,
 };
 pub use pad::{Pad, pad};
+pub use dropout::{Dropout, dropout};
 pub use pointwise::{
     Pointwise, add, apply, binary, copy, div, elu, exp, gelu, hard_swish, leaky_relu, log, max, min, mul, pointwise,
     pow, relu, relu6, sigmoid, silu, softplus, sqrt, sub, tanh, unary,
@@ -53,6 +55,7 @@ pub struct Family {
 
 /// Every op there is.
 pub const FAMILIES: &[Family] = &[
+    Family { name: "dropout", samples: dropout::samples },
     Family { name: "pointwise", samples: pointwise::samples },
     Family { name: "reduce", samples: reduce::samples },
     Family { name: "reshape", samples: reshape::samples },
