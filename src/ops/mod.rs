@@ -8,6 +8,7 @@ mod binary_cross_entropy;
 mod concat;
 mod cross_entropy;
 mod gather;
+mod augment;
 mod dropout;
 mod grid;
 mod losses;
@@ -33,6 +34,7 @@ pub use losses::{
     weighted_mean,
 };
 pub use pad::{Pad, pad};
+pub use augment::{Augment, augment};
 pub use dropout::{Dropout, dropout};
 pub use pointwise::{
     Pointwise, add, apply, binary, copy, div, elu, exp, gelu, hard_swish, leaky_relu, log, max, min, mul, pointwise,
@@ -55,6 +57,7 @@ pub struct Family {
 
 /// Every op there is.
 pub const FAMILIES: &[Family] = &[
+    Family { name: "augment", samples: augment::samples },
     Family { name: "dropout", samples: dropout::samples },
     Family { name: "pointwise", samples: pointwise::samples },
     Family { name: "reduce", samples: reduce::samples },
