@@ -32,16 +32,16 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
 
     let source = vec2f(dot(first.xy, at) + first.z, dot(vec2f(first.w, second.x), at) + second.y);
     let inside = clamp(source, vec2f(0.0), vec2f(f32(W - 1u), f32(H - 1u)));
-    let from = min(vec2u(inside), vec2u(W - 1u, H - 1u));
-    let to = min(from + 1u, vec2u(W - 1u, H - 1u));
-    let part = inside - vec2f(from);
-    let upper = (n * H + from.y) * W;
-    let lower = (n * H + to.y) * W;
+    let near = min(vec2u(inside), vec2u(W - 1u, H - 1u));
+    let far = min(near + 1u, vec2u(W - 1u, H - 1u));
+    let part = inside - vec2f(near);
+    let upper = (n * H + near.y) * W;
+    let lower = (n * H + far.y) * W;
 
     var values: array<f32, C>;
     for (var k = 0u; k < C; k++) {
-        let above = mix(byte_at((upper + from.x) * C + k), byte_at((upper + to.x) * C + k), part.x);
-        let below = mix(byte_at((lower + from.x) * C + k), byte_at((lower + to.x) * C + k), part.x);
+        let above = mix(byte_at((upper + near.x) * C + k), byte_at((upper + far.x) * C + k), part.x);
+        let below = mix(byte_at((lower + near.x) * C + k), byte_at((lower + far.x) * C + k), part.x);
         values[k] = mix(above, below, part.y) / 255.0;
     }
     var luma = 0.0;

@@ -13,8 +13,8 @@ use crate::error::{Error, Result};
 /// The value at column `x`, row `y` of the output (counted in pixels from the centre of the first) is the input's at
 /// column `a·x + b·y + tx`, row `c·x + d·y + ty`, between pixels by bilinear interpolation, outside at the nearest edge.
 ///
-/// Colour comes next, with values from 0 to 1: `v ← (v - 0.5) · contrast + 0.5 + brightness`, then, with 3 channels,
-/// `v ← luma + (v - luma) · saturation`.
+/// Colour comes next, with values from 0 to 1: with 3 channels `v ← luma + (v - luma) · saturation`, then
+/// `v ← (v - 0.5) · contrast + 0.5 + brightness`, cut to 0…1. [`ops::augment`](crate::ops::augment()) does it.
 pub type AugmentRow = [f32; 12];
 
 /// The ranges from which each training image's random change is drawn; the default is no change.
@@ -209,9 +209,13 @@ impl Warp {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
     use std::f64::consts::FRAC_PI_2;
 
     use super::*;
+    use crate::graph::{Graph, evaluate};
+    use crate::ops;
+    use crate::tensor::{Array, DType, Meta};
 
     const STILL: Warp = Warp { flip: [false; 2], scale: 1.0, slant: 0.0, turn: 0.0, shift: [0.0; 2] };
 
@@ -225,6 +229,51 @@ mod tests {
     fn no_change_is_exactly_the_identity() {
         let row = Augment::default().row(Seed(3), 5, 8, [7, 10]);
         assert_eq!(row, [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0]);
+    }
+
+    /// What the kernel makes of an image of bytes, `[h, w, 3]`, without normalisation, in f64.
+    fn augmented(row: AugmentRow, [h, w]: [usize; 2], image: &[u8]) -> Vec<f64> {
+        let mut graph = Graph::new();
+        let images = graph.input("images", Meta::new([1, h, w, 3], DType::U8));
+        let rows = graph.input("rows", Meta::f32([1, 12]));
+        let result = ops::augment(&mut graph, images, rows, [h, w], &[0.0; 3], &[1.0; 3]).unwrap();
+        let pixels = Array { shape: [1, h, w, 3].into(), data: image.iter().copied().map(f64::from).collect() };
+        let row = Array { shape: [1, 12].into(), data: row.map(f64::from).to_vec() };
+        evaluate(&graph, &HashMap::from([(images, pixels), (rows, row)])).swap_remove(result.index()).data
+    }
+
+    fn assert_close(got: &[f64], wanted: &[f64]) {
+        assert_eq!(got.len(), wanted.len());
+        assert!(got.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-12), "{got:?} instead of {wanted:?}");
+    }
+
+    #[test]
+    fn the_kernel_reads_rows_as_they_are_meant() {
+        let (h, w) = (4, 6);
+        let image: Vec<u8> = (0..h * w * 3).map(|i| (i * 37 % 256) as u8).collect();
+        let plain: Vec<f64> = image.iter().map(|&byte| f64::from(byte) / 255.0).collect();
+        let row = Augment::default().row(Seed(3), 0, 1, [h, w]);
+        assert_close(&augmented(row, [h, w], &image), &plain);
+
+        let pixel = |x: usize, y: usize| &plain[(y * w + x) * 3..][..3];
+        let warped = |warp: Warp| {
+            let mut changed = row;
+            changed[..6].copy_from_slice(&warp.inverse([h, w], [h, w]));
+            augmented(changed, [h, w], &image)
+        };
+        let mirrored = warped(Warp { flip: [true, false], ..STILL });
+        assert_close(&mirrored[..3], pixel(5, 0));
+        let moved = warped(Warp { shift: [2.0, 1.0], ..STILL });
+        assert_close(&moved[(w + 2) * 3..][..3], pixel(0, 0));
+        // The order of the row's colours: half a step brighter, no contrast, no saturation.
+        let coloured = |at: usize, value: f32| {
+            let mut changed = row;
+            changed[at] = value;
+            augmented(changed, [h, w], &image)
+        };
+        assert_close(&coloured(6, 0.5)[..1], &[plain[0] + 0.5]);
+        assert!(coloured(7, 0.0).iter().all(|&v| v == 0.5));
+        assert!(coloured(8, 0.0).chunks(3).all(|p| (p[0] - p[1]).abs() + (p[1] - p[2]).abs() < 1e-12));
     }
 
     #[test]

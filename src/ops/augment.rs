@@ -70,9 +70,8 @@ impl Op for Augment {
         for index in super::grid::indices(&output.shape) {
             let [n, y, x, k] = [index[0], index[1], index[2], index[3]];
             let row = &rows.data[n * ROW..][..ROW];
-            let source = |r: &[f64], extent: usize| {
-                (r[0] * x as f64 + r[1] * y as f64 + r[2]).clamp(0.0, (extent - 1) as f64)
-            };
+            let source =
+                |r: &[f64], extent: usize| (r[0] * x as f64 + r[1] * y as f64 + r[2]).clamp(0.0, (extent - 1) as f64);
             let (sx, sy) = (source(&row[..3], w), source(&row[3..6], h));
             let value = |channel: usize| {
                 let pixel = |y: f64, x: f64| images.at(&[n, y as usize, x as usize, channel]) / 255.0;
@@ -257,32 +256,6 @@ pub(super) fn samples() -> Vec<Sample> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{self, Seed};
-
-    /// What the CPU makes of one image.
-    fn run(op: &Augment, image: &[u8], shape: [usize; 4], row: &[f32]) -> Vec<f32> {
-        let metas = [Meta::new(shape, DType::U8), Meta::f32([1, ROW])];
-        let meta = op.infer(&[&metas[0], &metas[1]]).unwrap();
-        let mut bytes = vec![0_f32; meta.elements()];
-        let views = [View::new(&metas[0], image), View::new(&metas[1], bytemuck::cast_slice(row))];
-        op.cpu(&views, ViewMut::new(&meta, bytemuck::cast_slice_mut(&mut bytes)), &mut []);
-        bytes
-    }
-
-    #[test]
-    fn the_row_of_no_augmentation_is_exactly_the_normalised_image() {
-        let op = Augment { size: [7, 9], mean: vec![0.5, 0.4, 0.3], deviation: vec![0.2, 0.25, 0.3] };
-        let image: Vec<u8> = (0..7 * 9 * 3).map(|i| (i * 37 % 256) as u8).collect();
-        let row = data::Augment::default().row(Seed(1), 2, 3, [7, 9]);
-        let result = run(&op, &image, [1, 7, 9, 3], &row);
-        let expected = |i: usize| (f32::from(image[i]) / 255.0 - op.mean[i % 3]) / op.deviation[i % 3];
-        assert!(result.iter().enumerate().all(|(i, &v)| v == expected(i)));
-        // The way of warped images is as exact: here an image is mirrored twice.
-        let mirror = [-1.0, 0.0, 8.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0];
-        let mirrored: Vec<u8> = image.chunks(27).flat_map(|line| line.chunks(3).rev().flatten().copied()).collect();
-        let again = run(&op, &mirrored, [1, 7, 9, 3], &mirror);
-        assert!(again.iter().zip(&result).all(|(a, b)| (a - b).abs() <= 1e-6));
-    }
 
     #[test]
     fn misfits_are_errors() {

@@ -4,12 +4,12 @@
 //! layers and other ops call: `ops::relu(&mut graph, x)?`. To add an op: its file, its shader under `shaders/`, a line
 //! in [`FAMILIES`].
 
+mod augment;
 mod binary_cross_entropy;
 mod concat;
 mod cross_entropy;
-mod gather;
-mod augment;
 mod dropout;
+mod gather;
 mod grid;
 mod losses;
 mod pad;
@@ -25,17 +25,17 @@ mod testing;
 mod transpose;
 mod words;
 
+pub use augment::{Augment, augment};
 pub use binary_cross_entropy::{binary_cross_entropy, binary_cross_entropy_with_logits};
 pub use concat::{Concat, concat};
 pub use cross_entropy::{CrossEntropy, CrossEntropyGrad, cross_entropy_with_logits};
+pub use dropout::{Dropout, dropout};
 pub use gather::{Gather, GatherGrad, gather};
 pub use losses::{
     Divisor, categorical_cross_entropy, class_weighted_mean, huber, mean_absolute_error, mean_squared_error,
     weighted_mean,
 };
 pub use pad::{Pad, pad};
-pub use augment::{Augment, augment};
-pub use dropout::{Dropout, dropout};
 pub use pointwise::{
     Pointwise, add, apply, binary, copy, div, elu, exp, gelu, hard_swish, leaky_relu, log, max, min, mul, pointwise,
     pow, relu, relu6, sigmoid, silu, softplus, sqrt, sub, tanh, unary,
