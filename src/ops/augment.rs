@@ -53,7 +53,7 @@ impl Op for Augment {
             let (means, deviations) = (self.mean.len(), self.deviation.len());
             return error(format!("images of {c} channels, but {means} means and {deviations} deviations"));
         }
-        if let Some(bad) = self.deviation.iter().find(|d| !(**d > 0.0)) {
+        if let Some(bad) = self.deviation.iter().find(|d| d.is_nan() || **d <= 0.0) {
             return error(format!("a deviation must be positive, but one is {bad}"));
         }
         Ok(Meta::f32([n, self.size[0], self.size[1], c]))
