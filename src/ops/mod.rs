@@ -9,9 +9,11 @@ mod binary_cross_entropy;
 mod concat;
 mod cross_entropy;
 mod dropout;
+mod epilogue;
 mod gather;
 mod grid;
 mod losses;
+mod matmul;
 mod pad;
 mod pointwise;
 mod reduce;
@@ -23,6 +25,7 @@ mod softmax;
 #[cfg(test)]
 mod testing;
 mod transpose;
+mod window;
 mod words;
 
 pub use augment::{Augment, augment};
@@ -35,6 +38,7 @@ pub use losses::{
     Divisor, categorical_cross_entropy, class_weighted_mean, huber, mean_absolute_error, mean_squared_error,
     weighted_mean,
 };
+pub use matmul::{MatMul, matmul};
 pub use pad::{Pad, pad};
 pub use pointwise::{
     Pointwise, add, apply, binary, copy, div, elu, exp, gelu, hard_swish, leaky_relu, log, max, min, mul, pointwise,
@@ -46,6 +50,7 @@ pub use sample::{Given, Sample, Values};
 pub use slice::slice;
 pub use softmax::{Softmax, SoftmaxGrad, log_softmax, softmax};
 pub use transpose::{Transpose, transpose};
+pub use window::{Padding, Window};
 
 /// A file of ops and the combinations of attributes and shapes on which they are tested.
 pub struct Family {
@@ -60,6 +65,7 @@ pub const FAMILIES: &[Family] = &[
     Family { name: "augment", samples: augment::samples },
     Family { name: "dropout", samples: dropout::samples },
     Family { name: "pointwise", samples: pointwise::samples },
+    Family { name: "matmul", samples: matmul::samples },
     Family { name: "reduce", samples: reduce::samples },
     Family { name: "reshape", samples: reshape::samples },
     Family { name: "softmax", samples: softmax::samples },
