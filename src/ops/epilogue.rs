@@ -79,11 +79,6 @@ impl<'a> Epilogue<'a> {
         Self { expression, further, columns: result.last() }
     }
 
-    /// Whether there is none: results may be written as they are.
-    pub fn is_none(&self) -> bool {
-        self.expression.is_none()
-    }
-
     /// Applies it to `elements`, which stand in the result from position `start` on, while they are in the cache.
     pub fn apply(&self, start: usize, elements: &mut [f32]) {
         let Some(expression) = self.expression else { return };

@@ -7,6 +7,7 @@
 mod augment;
 mod binary_cross_entropy;
 mod concat;
+mod conv2d;
 mod cross_entropy;
 mod dropout;
 mod epilogue;
@@ -31,6 +32,9 @@ mod words;
 pub use augment::{Augment, augment};
 pub use binary_cross_entropy::{binary_cross_entropy, binary_cross_entropy_with_logits};
 pub use concat::{Concat, concat};
+pub use conv2d::{
+    Conv2d, Conv2dForward, Conv2dGradInput, Conv2dGradWeight, conv2d, conv2d_grad_input, conv2d_grad_weight,
+};
 pub use cross_entropy::{CrossEntropy, CrossEntropyGrad, cross_entropy_with_logits};
 pub use dropout::{Dropout, dropout};
 pub use gather::{Gather, GatherGrad, gather};
@@ -65,6 +69,7 @@ pub const FAMILIES: &[Family] = &[
     Family { name: "augment", samples: augment::samples },
     Family { name: "dropout", samples: dropout::samples },
     Family { name: "pointwise", samples: pointwise::samples },
+    Family { name: "conv2d", samples: conv2d::samples },
     Family { name: "matmul", samples: matmul::samples },
     Family { name: "reduce", samples: reduce::samples },
     Family { name: "reshape", samples: reshape::samples },

@@ -1,0 +1,87 @@
+use super::{Conv2d, Geometry, cpu, expect_floats, kernels};
+use crate::error::{Error, Result};
+use crate::graph::{Capabilities, Graph, Kernel, Op, Tolerance, Value};
+use crate::tensor::{Array, Meta, View, ViewMut};
+
+/// The op of [`conv2d_grad_input`].
+#[derive(Clone, Debug)]
+pub struct Conv2dGradInput {
+    conv: Conv2d,
+    input: [usize; 2],
+}
+
+impl Conv2dGradInput {
+    /// The gradient of a convolution with these attributes for an input of that height and width.
+    pub fn new(conv: Conv2d, input: [usize; 2]) -> Self {
+        Self { conv, input }
+    }
+
+    fn geometry(&self, grad: &[usize], weight: &[usize]) -> Result<Geometry> {
+        let ([n, oh, ow, o], [_, _, per_group, filters]) = (grad, weight) else {
+            return Err(Error::shape("conv2d_grad_input", "gradient and weight must have 4 dimensions"));
+        };
+        let input = [*n, self.input[0], self.input[1], per_group * self.conv.groups];
+        let g = Geometry::new(&self.conv, &input, weight)?;
+        if g.output != [*oh, *ow] || filters != o {
+            let message = format!("gradient {grad:?} does not belong to input {input:?} and weight {weight:?}");
+            return Err(Error::shape("conv2d_grad_input", message));
+        }
+        Ok(g)
+    }
+
+    fn known(&self, inputs: &[&Meta]) -> Geometry {
+        self.geometry(inputs[0].dims(), inputs[1].dims()).expect("the shapes were checked before")
+    }
+}
+
+impl Op for Conv2dGradInput {
+    fn name(&self) -> &'static str {
+        "conv2d_grad_input"
+    }
+
+    fn infer(&self, inputs: &[&Meta]) -> Result<Meta> {
+        expect_floats(inputs)?;
+        let g = self.geometry(inputs[0].dims(), inputs[1].dims())?;
+        Ok(Meta::f32([g.n, g.input[0], g.input[1], g.channels]))
+    }
+
+    fn reference(&self, inputs: &[&Array], output: &Meta) -> Array {
+        let (grad, weight) = (inputs[0], inputs[1]);
+        let g = self.geometry(grad.shape.dims(), weight.shape.dims()).expect("the shapes were checked before");
+        let mut result = Array::zeros(&output.shape);
+        g.each_product(|i, w, o| result.data[i] += grad.data[o] * weight.data[w]);
+        result
+    }
+
+    fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>, _scratch: &mut [f32]) {
+        let g = self.known(&[inputs[0].meta, inputs[1].meta]);
+        cpu::grad_input(&g, inputs[0].f32(), inputs[1].f32(), output.f32());
+    }
+
+    fn kernels(&self, inputs: &[&Meta], output: &Meta, capabilities: &Capabilities) -> Vec<Kernel> {
+        kernels::grad_input(&self.known(inputs), output, capabilities)
+    }
+
+    fn tolerance(&self, inputs: &[&Meta], _output: &Meta) -> Tolerance {
+        let g = self.known(inputs);
+        Tolerance::Sum(g.window.size[0] * g.window.size[1] * g.filters_in())
+    }
+
+    fn flops(&self, inputs: &[&Meta], _output: &Meta) -> u64 {
+        self.known(inputs).flops()
+    }
+}
+
+/// Gradient of a convolution for its input: from `grad` `[n, h', w', o]` and `weight` `[kh, kw, c / groups, o]` to
+/// `[n, h, w, c]`, where `input` is `[h, w]`.
+///
+/// Errors: if the shapes are not those of such a convolution.
+pub fn conv2d_grad_input(
+    graph: &mut Graph,
+    grad: Value,
+    weight: Value,
+    conv: Conv2d,
+    input: [usize; 2],
+) -> Result<Value> {
+    graph.apply(Conv2dGradInput::new(conv, input), &[grad, weight])
+}

@@ -1,0 +1,51 @@
+use super::{Conv2d, Conv2dForward, Conv2dGradInput, Conv2dGradWeight, Geometry};
+use crate::graph::{Expression, Function, Term};
+use crate::ops::Sample;
+
+/// Attributes, input and weight of the convolutions that are tested, in all three ops.
+fn cases() -> Vec<(Conv2d, [usize; 4], [usize; 4])> {
+    let plain = Conv2d::default();
+    let same = Conv2d { padding: [1; 4], ..plain };
+    vec![
+        (plain, [1, 1, 1, 1], [1, 1, 1, 1]),
+        (plain, [2, 5, 6, 3], [3, 3, 3, 4]),
+        (plain, [1, 7, 5, 1], [3, 2, 1, 5]),
+        (plain, [2, 4, 5, 4], [1, 1, 4, 8]),
+        (same, [2, 6, 5, 4], [3, 3, 4, 8]),
+        (same, [1, 9, 9, 8], [3, 3, 8, 12]),
+        (same, [3, 4, 4, 5], [3, 3, 5, 6]),
+        (Conv2d { stride: [2, 2], padding: [0, 1, 0, 1], ..plain }, [2, 6, 8, 3], [3, 3, 3, 4]),
+        (Conv2d { stride: [2, 3], padding: [1, 0, 2, 1], ..plain }, [2, 7, 9, 4], [3, 4, 4, 4]),
+        (Conv2d { stride: [3, 4], ..plain }, [1, 8, 9, 2], [2, 2, 2, 4]),
+        (Conv2d { stride: [2, 2], ..plain }, [2, 5, 5, 4], [1, 1, 4, 8]),
+        (Conv2d { dilation: [2, 3], padding: [2, 1, 0, 3], ..plain }, [1, 8, 9, 4], [3, 2, 4, 4]),
+        (Conv2d { groups: 2, ..same }, [2, 5, 4, 6], [3, 3, 3, 4]),
+        (Conv2d { groups: 2, ..same }, [1, 5, 4, 8], [3, 3, 4, 8]),
+        (Conv2d { groups: 6, ..same }, [2, 5, 4, 6], [3, 3, 1, 6]),
+        (Conv2d { groups: 8, stride: [2, 1], ..same }, [2, 5, 4, 8], [3, 3, 1, 8]),
+        (Conv2d { groups: 3, ..same }, [1, 4, 4, 3], [3, 3, 1, 6]),
+        (same, [1, 3, 37, 4], [3, 3, 4, 68]),
+        (same, [5, 13, 11, 4], [3, 3, 4, 4]),
+    ]
+}
+
+/// All three ops on all cases, and epilogues.
+pub(in crate::ops) fn samples() -> Vec<Sample> {
+    let mut samples = Vec::new();
+    for (conv, input, weight) in cases() {
+        let g = Geometry::new(&conv, &input, &weight).expect("the samples fit");
+        let grad = [g.n, g.output[0], g.output[1], g.filters];
+        samples.push(Sample::new(Conv2dForward::new(conv), [&input, &weight]));
+        samples.push(Sample::new(Conv2dGradInput::new(conv, g.input), [&grad, &weight]).forward_only());
+        samples.push(Sample::new(Conv2dGradWeight::new(conv, g.window.size), [&input, &grad]).forward_only());
+    }
+    let relu = Expression::new(|[x, bias]: [Term; 2]| (x + bias).call(Function::Relu));
+    let all = Expression::new(|[x, bias, residual]: [Term; 3]| ((x + bias) + residual).call(Function::Tanh));
+    for o in [5, 8] {
+        let (input, weight, result) = ([2, 5, 6, 4], [3, 3, 4, o], [2, 3, 4, o]);
+        let fused = |e: &Expression| Conv2dForward { conv: Conv2d::default(), epilogue: Some(e.clone()) };
+        samples.push(Sample::new(fused(&relu), [&input, &weight, &[o]]).forward_only());
+        samples.push(Sample::new(fused(&all), [&input, &weight, &[o], &result]).forward_only());
+    }
+    samples
+}
