@@ -26,10 +26,10 @@ mod images;
 mod loader;
 mod normalize;
 mod open;
-mod seed;
 mod split;
 mod table;
 
+pub use crate::seed::Seed;
 pub use augment::{Augment, AugmentRow};
 pub use dataset::{Dataset, Probe, Sample, Source, Stack};
 pub use files::list_images;
@@ -39,5 +39,4 @@ pub use images::Images;
 pub use loader::{Batch, Epoch, Loader, LoaderOptions};
 pub use normalize::{Normalization, Normalize};
 pub use open::{open, open_labelled};
-pub use seed::Seed;
 pub use split::{Part, Splits};

@@ -1,3 +1,5 @@
+//! Random numbers that follow from one seed, whoever asks first.
+
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};

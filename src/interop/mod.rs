@@ -1,0 +1,3 @@
+//! Files of other programs, one module each: what comes in and goes out are tensors by name.
+
+pub mod safetensors;

@@ -1,0 +1,57 @@
+//! The layers, one file each or a small family, under Keras's names and with its defaults.
+
+mod activation;
+mod batch_normalization;
+mod conv2d;
+mod dense;
+mod depthwise_conv2d;
+mod dropout;
+mod global_pooling;
+mod merge;
+mod pooling;
+mod rescaling;
+mod reshape;
+mod separable_conv2d;
+mod zero_padding2d;
+
+pub use activation::ActivationLayer;
+pub use batch_normalization::BatchNormalization;
+pub use conv2d::Conv2D;
+pub use dense::Dense;
+pub use depthwise_conv2d::DepthwiseConv2D;
+pub use dropout::Dropout;
+pub use global_pooling::{GlobalAveragePooling2D, GlobalMaxPooling2D};
+pub use merge::{Add, Concatenate};
+pub use pooling::{AveragePooling2D, MaxPooling2D};
+pub use rescaling::Rescaling;
+pub use reshape::{Flatten, Reshape};
+pub use separable_conv2d::SeparableConv2D;
+pub use zero_padding2d::ZeroPadding2D;
+
+use super::LayerType;
+
+/// Every layer that model files know.
+pub const TYPES: &[LayerType] = &[
+    LayerType::of::<Conv2D>("conv2d"),
+    LayerType::of::<DepthwiseConv2D>("depthwise_conv2d"),
+    LayerType::of::<SeparableConv2D>("separable_conv2d"),
+    LayerType::of::<MaxPooling2D>("max_pool2d"),
+    LayerType::of::<AveragePooling2D>("average_pool2d"),
+    LayerType::of::<GlobalAveragePooling2D>("global_average_pool2d"),
+    LayerType::of::<GlobalMaxPooling2D>("global_max_pool2d"),
+    LayerType::of::<Flatten>("flatten"),
+    LayerType::of::<Reshape>("reshape"),
+    LayerType::of::<Dense>("dense"),
+    LayerType::of::<ActivationLayer>("activation"),
+    LayerType::of::<Dropout>("dropout"),
+    LayerType::of::<BatchNormalization>("batch_normalization"),
+    LayerType::of::<Add>("add"),
+    LayerType::of::<Concatenate>("concatenate"),
+    LayerType::of::<ZeroPadding2D>("zero_padding2d"),
+    LayerType::of::<Rescaling>("rescaling"),
+];
+
+/// For attributes that are on unless switched off.
+fn yes() -> bool {
+    true
+}
