@@ -19,7 +19,17 @@ struct Workload {
 
 fn workload(name: &str) -> Result<Workload> {
     let digits = || {
-        Sequential::new([28, 28, 1]).conv2d(32, 3).relu().conv2d(64, 3).relu().max_pool2d(2).flatten().dense(128).relu().dense(10).softmax()
+        Sequential::new([28, 28, 1])
+            .conv2d(32, 3)
+            .relu()
+            .conv2d(64, 3)
+            .relu()
+            .max_pool2d(2)
+            .flatten()
+            .dense(128)
+            .relu()
+            .dense(10)
+            .softmax()
     };
     match name {
         "W1" => Ok(Workload { model: zoo::build("keras-first", [64, 64, 3], 2)?, classes: 2, batch: 32 }),
@@ -62,7 +72,8 @@ fn measure(
     weights.set(|name| initial.get(name))?;
     let mut program = device.compile(graph, &weights, update.clone())?;
     feed_noise(&mut program)?;
-    let row = crate::data::Augment::default().row(crate::data::Seed(0), 0, 0, [work.model.input[0], work.model.input[1]]);
+    let row =
+        crate::data::Augment::default().row(crate::data::Seed(0), 0, 0, [work.model.input[0], work.model.input[1]]);
     program.feed("rows", bytemuck::cast_slice(&row.repeat(work.batch)))?;
     let scalars = update.map_or(Vec::new(), |u| u.scalars(1e-4, 1));
     let times = time(&mut program, &scalars)?;

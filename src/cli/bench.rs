@@ -43,9 +43,9 @@ impl Bench {
         common.say(format!("device {}", device.name()));
         let bench = bench::Bench::new(&device)?;
         let suite = self.suite.map(Suite::from);
-        let wanted = NAMES
-            .iter()
-            .filter(|(s, n)| suite.is_none_or(|wanted| *s == wanted) && (self.names.is_empty() || self.names.iter().any(|w| w == n)));
+        let wanted = NAMES.iter().filter(|(s, n)| {
+            suite.is_none_or(|wanted| *s == wanted) && (self.names.is_empty() || self.names.iter().any(|w| w == n))
+        });
         if !common.json {
             super::print(format!(
                 "{:<10} {:<20} {:>10} {:>9} {:>8} {:>10} {:>9} {:>10} {:>10}",

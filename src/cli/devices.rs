@@ -46,7 +46,11 @@ fn list(common: &Common) -> Result<()> {
         let mib = |bytes: u64| bytes >> 20;
         super::print(format!("{index}  {} ({}, {})", a.name, a.backend, kind(a)))?;
         super::print(format!("     driver             {}", a.driver))?;
-        super::print(format!("     largest binding    {} MiB; buffer {} MiB", mib(a.max_binding_bytes), mib(a.max_buffer_bytes)))?;
+        super::print(format!(
+            "     largest binding    {} MiB; buffer {} MiB",
+            mib(a.max_binding_bytes),
+            mib(a.max_buffer_bytes)
+        ))?;
         super::print(format!(
             "     workgroup          {} invocations, {} KiB; {} storage buffers",
             a.workgroup_invocations,
@@ -106,7 +110,10 @@ fn check(common: &Common, name: &str) -> Result<()> {
     let failures: Vec<&Outcome> = outcomes.iter().filter(|o| o.failure.is_some()).collect();
     for outcome in failures.iter().take(20) {
         let failure = outcome.failure.as_deref().unwrap_or_default();
-        super::print(format!("failed: {} #{} [{}] {}: {failure}", outcome.family, outcome.sample, outcome.variant, outcome.what))?;
+        super::print(format!(
+            "failed: {} #{} [{}] {}: {failure}",
+            outcome.family, outcome.sample, outcome.variant, outcome.what
+        ))?;
     }
     if failures.is_empty() {
         return super::print(format!("all {} passed", outcomes.len()));

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Common;
-use super::trained::Trained;
 use super::train::{open_data, validation_part};
+use super::trained::Trained;
 use crate::data::{Dataset, Images, Loader, LoaderOptions, Part, open_labelled};
 use crate::error::{Error, Result};
 use crate::tasks::Evaluation;
@@ -67,7 +67,12 @@ pub(super) fn print_evaluation(evaluation: &Evaluation) -> Result<()> {
     if evaluation.per_class.len() > 5 {
         super::print(format!("top-5      {}", percent(m.top5_accuracy)))?;
     }
-    super::print(format!("precision  {}   recall {}   F1 {} (means over classes)", percent(m.precision), percent(m.recall), percent(m.f1)))?;
+    super::print(format!(
+        "precision  {}   recall {}   F1 {} (means over classes)",
+        percent(m.precision),
+        percent(m.recall),
+        percent(m.f1)
+    ))?;
     let width = evaluation.per_class.keys().map(|k| k.chars().count()).max().unwrap_or(5).max(5);
     super::print(format!("\n{:<width$}  {:>9}  {:>9}  {:>9}  {:>7}", "class", "precision", "recall", "F1", "samples"))?;
     for (name, class) in &evaluation.per_class {

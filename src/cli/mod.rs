@@ -7,8 +7,8 @@ mod evaluate;
 mod predict;
 mod progress;
 mod summary;
-mod trained;
 mod train;
+mod trained;
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};

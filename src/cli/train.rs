@@ -374,11 +374,11 @@ impl Train {
     }
 }
 
-fn is_file(model: &str) -> bool {
+pub(super) fn is_file(model: &str) -> bool {
     Path::new(model).extension().is_some_and(|e| e == "toml") || model.contains(std::path::MAIN_SEPARATOR)
 }
 
-fn image_size(text: &str) -> Result<[usize; 2]> {
+pub(super) fn image_size(text: &str) -> Result<[usize; 2]> {
     let wrong = || Error::config(format!("--image-size {text}: give N or HxW, for instance 64 or 48x64"));
     let number = |t: &str| t.trim().parse::<usize>().ok().filter(|&n| n > 0).ok_or_else(wrong);
     match text.split_once(['x', 'X']) {
@@ -416,7 +416,8 @@ fn read_class_weights(path: &Path, classes: &[String]) -> Result<Vec<f32>> {
 }
 
 fn check_ranges(s: &Settings) -> Result<()> {
-    let refuse = |what: &str, got: f64, range: &str| Err(Error::config(format!("{what} is {got}, but must be {range}")));
+    let refuse =
+        |what: &str, got: f64, range: &str| Err(Error::config(format!("{what} is {got}, but must be {range}")));
     if s.epochs == 0 {
         return refuse("--epochs", 0.0, "1 or more");
     }
@@ -500,8 +501,27 @@ fn session(kept: &Kept, device: &Device) -> Result<Session<Classifier>> {
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Event<'a> {
-    Epoch { epoch: u64, step: u64, seconds: f64, lr: f64, train_loss: f64, train_accuracy: f64, val_loss: Option<f64>, val_accuracy: Option<f64>, images_per_s: f64, waiting_for_data: f64 },
-    Done { run: &'a Path, device: String, seconds: f64, steps: u64, best_epoch: Option<u64>, part: Option<&'static str>, evaluation: Option<&'a Evaluation> },
+    Epoch {
+        epoch: u64,
+        step: u64,
+        seconds: f64,
+        lr: f64,
+        train_loss: f64,
+        train_accuracy: f64,
+        val_loss: Option<f64>,
+        val_accuracy: Option<f64>,
+        images_per_s: f64,
+        waiting_for_data: f64,
+    },
+    Done {
+        run: &'a Path,
+        device: String,
+        seconds: f64,
+        steps: u64,
+        best_epoch: Option<u64>,
+        part: Option<&'static str>,
+        evaluation: Option<&'a Evaluation>,
+    },
 }
 
 fn train(
@@ -515,7 +535,8 @@ fn train(
     let s = &kept.settings;
     let batch_size = NonZero::new(s.batch_size).ok_or_else(|| Error::config("--batch-size is 0"))?;
     let workers = s.workers.and_then(NonZero::new);
-    let options = LoaderOptions { batch_size, shuffle: s.shuffle, augment: s.augment.clone(), seed: Seed(s.seed), workers };
+    let options =
+        LoaderOptions { batch_size, shuffle: s.shuffle, augment: s.augment.clone(), seed: Seed(s.seed), workers };
     let steady = || LoaderOptions { batch_size, workers, ..LoaderOptions::default() };
     let loader = Loader::new(sets.train.clone(), options);
     let val = sets.val.clone().map(|images| Loader::new(images, steady()));
@@ -571,9 +592,7 @@ fn conclude(
         (None, Some(images)) => Some(("validation", images)),
         (None, None) => None,
     };
-    let evaluation = part
-        .map(|(_, images)| session.evaluate(&Loader::new(images.clone(), options)))
-        .transpose()?;
+    let evaluation = part.map(|(_, images)| session.evaluate(&Loader::new(images.clone(), options))).transpose()?;
     if common.json {
         return super::print(super::json(&Event::Done {
             run: folder.path(),

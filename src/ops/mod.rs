@@ -5,6 +5,7 @@
 //! in [`FAMILIES`].
 
 mod augment;
+mod batch_norm;
 mod binary_cross_entropy;
 mod concat;
 mod conv2d;
@@ -17,6 +18,7 @@ mod losses;
 mod matmul;
 mod pad;
 mod pointwise;
+mod pool2d;
 mod reduce;
 mod reshape;
 mod rows;
@@ -30,6 +32,7 @@ mod window;
 mod words;
 
 pub use augment::{Augment, augment};
+pub use batch_norm::{BatchNorm, BatchNormGradSums, Moments, batch_norm, batch_norm_inference};
 pub use binary_cross_entropy::{binary_cross_entropy, binary_cross_entropy_with_logits};
 pub use concat::{Concat, concat};
 pub use conv2d::{
@@ -48,6 +51,7 @@ pub use pointwise::{
     Pointwise, add, apply, binary, copy, div, elu, exp, gelu, hard_swish, leaky_relu, log, max, min, mul, pointwise,
     pow, relu, relu6, sigmoid, silu, softplus, sqrt, sub, tanh, unary,
 };
+pub use pool2d::{Pool, Pool2d, PoolGrad, average_pool2d, global_average_pool2d, global_max_pool2d, max_pool2d};
 pub use reduce::{ArgMax, Reduce, Reduction, argmax, max_over, mean, sum, sum_to};
 pub use reshape::{Reshape, flatten, reshape};
 pub use sample::{Given, Sample, Values};
@@ -69,8 +73,10 @@ pub const FAMILIES: &[Family] = &[
     Family { name: "augment", samples: augment::samples },
     Family { name: "dropout", samples: dropout::samples },
     Family { name: "pointwise", samples: pointwise::samples },
+    Family { name: "batch_norm", samples: batch_norm::samples },
     Family { name: "conv2d", samples: conv2d::samples },
     Family { name: "matmul", samples: matmul::samples },
+    Family { name: "pool2d", samples: pool2d::samples },
     Family { name: "reduce", samples: reduce::samples },
     Family { name: "reshape", samples: reshape::samples },
     Family { name: "softmax", samples: softmax::samples },

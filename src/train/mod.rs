@@ -5,6 +5,7 @@
 
 mod fit;
 pub mod optimizers;
+mod run_folder;
 mod schedule;
 mod session;
 mod settings;
@@ -12,6 +13,7 @@ mod task;
 
 pub use fit::{Best, EpochReport, Observer, Plan, Progress, Quiet, StepOf, fit};
 pub use optimizers::{Adam, Optimizer, RmsProp, Sgd};
+pub use run_folder::{Kept, RunFolder};
 pub use schedule::Schedule;
 pub use session::{Session, StepResult};
 pub use settings::Settings;

@@ -114,9 +114,7 @@ impl RunFolder {
 
     /// Starts `metrics.csv`, and `steps.csv` if steps are logged.
     pub fn start_tables(&self, metric: &str, log_steps: bool) -> Result<()> {
-        let header = format!(
-            "epoch,step,seconds,lr,train_loss,train_{metric},val_loss,val_{metric},images_per_s\n"
-        );
+        let header = format!("epoch,step,seconds,lr,train_loss,train_{metric},val_loss,val_{metric},images_per_s\n");
         self.write("metrics.csv", header.as_bytes())?;
         if log_steps { self.write("steps.csv", b"step,loss,lr\n") } else { Ok(()) }
     }

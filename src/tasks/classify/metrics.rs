@@ -103,7 +103,8 @@ mod tests {
         for (class, answer) in [0, 0, 0, 0, 1, 1, 1, 2, 2, 2].into_iter().zip([0, 0, 1, 0, 1, 2, 1, 2, 2, 0]) {
             confusion.add(class, answer);
         }
-        let expected = [(0.75, 0.75, 0.75, 4), (2.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0, 3), (2.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0, 3)];
+        let expected =
+            [(0.75, 0.75, 0.75, 4), (2.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0, 3), (2.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0, 3)];
         for (class, (precision, recall, f1, support)) in confusion.per_class().into_iter().zip(expected) {
             assert!((class.precision - precision).abs() < 1e-12);
             assert!((class.recall - recall).abs() < 1e-12);

@@ -1,0 +1,211 @@
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::graph::{Binding, Capabilities, Kernel, Launch};
+use crate::simd::vectorized;
+use crate::tensor::{DType, Meta, Shape};
+
+/// Elements one task of the CPU reduces: they stay in the second-level cache.
+const TASK: usize = 16 << 10;
+/// Sums which the CPU keeps side by side, at least: enough to fill its vector registers several times.
+const LANES: usize = 64;
+/// Channels which are finished together on the CPU.
+const GROUP: usize = 16;
+
+/// A tensor seen as `[rows, channels]`, reduced to two numbers for each channel.
+#[derive(Clone, Copy)]
+pub(super) struct Channels {
+    pub rows: usize,
+    pub channels: usize,
+}
+
+impl Channels {
+    pub fn of(shape: &Shape) -> Self {
+        let channels = shape.last();
+        Self { rows: shape.elements() / channels.max(1), channels }
+    }
+
+    /// The result's shape.
+    ///
+    /// Errors, in the name of the op `at`: if the tensor is not f32, has no rows, or no elements.
+    pub fn result(at: &str, input: &Meta) -> Result<Meta> {
+        if input.dtype != DType::F32 {
+            return Err(Error::shape(at, format!("takes floats, not {input}")));
+        }
+        if input.shape.rank() < 2 || input.elements() == 0 {
+            return Err(Error::shape(at, format!("takes [n, …, channels] with elements, not {input}")));
+        }
+        Ok(Meta::f32([2, input.shape.last()]))
+    }
+
+    fn rows_per_task(self) -> usize {
+        (TASK / self.channels).max(1)
+    }
+
+    /// Sums kept side by side: whole rows, so that each belongs to one channel.
+    fn lanes(self) -> usize {
+        self.channels * LANES.div_ceil(self.channels)
+    }
+
+    pub fn cpu_scratch(self) -> usize {
+        self.rows.div_ceil(self.rows_per_task()) * 2 * self.lanes()
+    }
+
+    /// Reduces on the CPU: `part` fills two rows of lanes from some rows of each tensor, of which the first `channels`
+    /// lanes count; `finish` makes a group of channels of the result from all parts. The order of each sum depends on
+    /// shapes only.
+    pub fn cpu<const N: usize>(
+        self,
+        inputs: [&[f32]; N],
+        output: &mut [f32],
+        scratch: &mut [f32],
+        part: impl Fn([&[f32]; N], [&mut [f32]; 2]) + Sync,
+        finish: impl Fn(Parts<'_>, [&mut [f32]; 2]),
+    ) {
+        let (lanes, task) = (self.lanes(), self.rows_per_task() * self.channels);
+        scratch.par_chunks_exact_mut(2 * lanes).enumerate().for_each(|(i, sums)| {
+            let rows = inputs.map(|x| &x[i * task..][..task.min(x.len() - i * task)]);
+            vectorized(|| part(rows, sums.split_at_mut(lanes).into()));
+        });
+        let (first, second) = output.split_at_mut(self.channels);
+        let groups = first.chunks_mut(GROUP).zip(second.chunks_mut(GROUP)).enumerate();
+        for (i, (first, second)) in groups {
+            let parts = Parts { channels: self, scratch, from: i * GROUP, n: first.len() };
+            vectorized(|| finish(parts, [first, second]));
+        }
+    }
+}
+
+/// What the tasks of the CPU left, for a group of channels.
+#[derive(Clone, Copy)]
+pub(super) struct Parts<'a> {
+    channels: Channels,
+    scratch: &'a [f32],
+    from: usize,
+    n: usize,
+}
+
+impl Parts<'_> {
+    /// For each channel of the group, the sum over all parts of `f` of the channel's number in the group, the rows of
+    /// the part and its two numbers.
+    #[inline(always)]
+    pub fn sum(self, f: impl Fn(usize, f64, f64, f64) -> f64) -> [f64; GROUP] {
+        let Channels { rows, .. } = self.channels;
+        let (lanes, task) = (self.channels.lanes(), self.channels.rows_per_task());
+        let mut total = [0.0; GROUP];
+        for (i, part) in self.scratch.chunks_exact(2 * lanes).enumerate() {
+            let n = task.min(rows - i * task) as f64;
+            let (first, second) = part.split_at(lanes);
+            let pairs = first[self.from..][..self.n].iter().zip(&second[self.from..][..self.n]);
+            for (j, (total, (&a, &b))) in total.iter_mut().zip(pairs).enumerate() {
+                *total += f(j, n, f64::from(a), f64::from(b));
+            }
+        }
+        total
+    }
+}
+
+/// Adds `f` of each element of `rows` and its lane's number in `constants` to the lane.
+#[inline(always)]
+pub(super) fn accumulate<const N: usize>(sums: &mut [f32], rows: [&[f32]; N], f: impl Fn(usize, [f32; N]) -> f32) {
+    let lanes = sums.len();
+    sums.fill(0.0);
+    let n = rows[0].len();
+    for start in (0..n).step_by(lanes) {
+        let block = rows.map(|r| &r[start..n.min(start + lanes)]);
+        for (lane, sum) in sums[..block[0].len()].iter_mut().enumerate() {
+            *sum += f(lane, block.map(|b| b[lane]));
+        }
+    }
+}
+
+/// Adds up the lanes of each channel in the first ones.
+#[inline(always)]
+pub(super) fn fold(sums: &mut [f32], channels: usize) {
+    let (total, rest) = sums.split_at_mut(channels);
+    for row in rest.chunks_exact(channels) {
+        total.iter_mut().zip(row).for_each(|(t, &x)| *t += x);
+    }
+}
+
+/// The WGSL which says what is computed, and the bindings in front of the result.
+pub(super) struct Source<'a> {
+    pub snippet: String,
+    pub bindings: &'a [Binding],
+}
+
+impl Channels {
+    /// The kernels which compute `rows` from the tensors and, where that is split into parts, `parts` from those.
+    pub fn kernels(self, rows: &Source<'_>, parts: &str, capabilities: &Capabilities) -> Vec<Kernel> {
+        let parts = Source { snippet: parts.to_owned(), bindings: &[Binding::Scratch(0)] };
+        let threads: usize = if capabilities.software { 1 << 10 } else { 1 << 14 };
+        let registers = self.staged(&Form::registers(self), threads, [rows, &parts]);
+        let tree = self.staged(&Form::tree(self), 1 << 17, [rows, &parts]);
+        if capabilities.software || self.rows < 32 { vec![registers, tree] } else { vec![tree, registers] }
+    }
+
+    /// One launch, or two if that keeps about `threads` invocations busy with at least 16 rows each.
+    fn staged(self, form: &Form, threads: usize, [rows, parts]: [&Source<'_>; 2]) -> Kernel {
+        let wanted = threads.div_ceil(form.columns * form.rows).min(1024);
+        let length = self.rows.div_ceil(wanted).max(16 * form.rows);
+        let count = self.rows.div_ceil(length);
+        if count == 1 {
+            let params = [self.rows, self.rows, 1, self.rows, 1];
+            return Kernel::single(form.name, form.launch(self, rows, params, Binding::Output));
+        }
+        let first = form.launch(self, rows, [self.rows, length, count, self.rows, 1], Binding::Scratch(0));
+        let second = form.launch(self, parts, [count, count, 1, self.rows, length], Binding::Output);
+        Kernel {
+            variant: format!("{}, two stages", form.name),
+            launches: vec![first, second],
+            scratch: vec![count * 2 * self.channels * 4],
+        }
+    }
+}
+
+/// How invocations share the work.
+struct Form {
+    name: &'static str,
+    /// Rows which invocations of a workgroup take side by side.
+    rows: usize,
+    /// Invocations which take a row together.
+    columns: usize,
+    /// Channels an invocation takes.
+    width: usize,
+    /// Neighbouring columns in a workgroup of the tree.
+    lanes: usize,
+}
+
+impl Form {
+    fn registers(channels: Channels) -> Self {
+        let width = if channels.channels.is_multiple_of(4) { 4 } else { 1 };
+        Self { name: "registers", rows: 1, columns: channels.channels / width, width, lanes: 1 }
+    }
+
+    fn tree(channels: Channels) -> Self {
+        let lanes = channels.channels.next_power_of_two().min(32);
+        let rows = 256 / lanes;
+        Self { name: "tree", rows, columns: channels.channels.next_multiple_of(lanes), width: 1, lanes }
+    }
+
+    fn launch(&self, channels: Channels, source: &Source<'_>, params: [usize; 5], output: Binding) -> Launch {
+        let parts = params[2];
+        let (shader, text) = match self.rows {
+            1 => ("channels.wgsl", include_str!("../../../shaders/channels.wgsl")),
+            _ => ("channels_tree.wgsl", include_str!("../../../shaders/channels_tree.wgsl")),
+        };
+        let vector = if self.width == 4 { "vec4f" } else { "f32" };
+        let launch = Launch::new(shader, text)
+            .prepend(&source.snippet)
+            .prepend(&format!("alias V = {vector};\n"))
+            .constants([("C", channels.channels / self.width)])
+            .params(params)
+            .bindings(source.bindings.iter().copied().chain([output]));
+        match self.rows {
+            1 => launch.threads(parts * self.columns, 64),
+            rows => {
+                launch.constants([("LANES", self.lanes), ("ROWS", rows)]).threads(parts * self.columns / self.lanes, 1)
+            }
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! The command as a user meets it: runs on small pictures, results on stdout, one clear error otherwise.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use image::{Rgb, RgbImage};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A file under `tests/fixtures`.
+fn fixture(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(path)
+}
+
+fn ocellus(folder: &Path) -> Command {
+    let mut command = Command::cargo_bin("ocellus").unwrap();
+    command.current_dir(folder).env("NO_COLOR", "1");
+    command
+}
+
+/// Two classes that differ in colour, `n` pictures each, of slightly different sizes.
+fn pictures(n: u32) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (class, color) in [("blue", [30, 60, 200]), ("red", [210, 50, 40])] {
+        fs::create_dir_all(folder.path().join("photos").join(class)).unwrap();
+        for i in 0..n {
+            let noise = |x: u32, y: u32, c: usize| (color[c] as u32 + (x * 7 + y * 13 + i * 29) % 40) as u8;
+            let picture = RgbImage::from_fn(20 + i % 3, 18, |x, y| Rgb([0, 1, 2].map(|c| noise(x, y, c))));
+            picture.save(folder.path().join(format!("photos/{class}/{i:02}.png"))).unwrap();
+        }
+    }
+    folder
+}
+
+const SMALL: &str = r#"input = [16, 16, 3]
+[[layer]]
+type = "conv2d"
+filters = 4
+kernel = 3
+activation = "relu"
+[[layer]]
+type = "max_pool2d"
+size = 2
+[[layer]]
+type = "flatten"
+[[layer]]
+type = "dense"
+units = 2
+activation = "softmax"
+"#;
+
+fn small_model(folder: &Path) {
+    fs::write(folder.join("small.toml"), SMALL).unwrap();
+}
+
+fn train<'a>(folder: &Path, more: impl IntoIterator<Item = &'a str>) -> Command {
+    small_model(folder);
+    let mut command = ocellus(folder);
+    command.args(["train", "photos", "--model", "small.toml", "--device", "cpu", "--epochs", "3", "--batch-size", "4"]);
+    command.args(more);
+    command
+}
+
+fn stdout(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn json_lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+}
+
+/// Exit code 1, one line that says `error:` and each of `parts`, no panic.
+fn demand_error(command: &mut Command, parts: &[&str]) {
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let error = text.lines().find(|l| l.starts_with("error: ")).unwrap_or_else(|| panic!("no error line in: {text}"));
+    for part in parts {
+        assert!(text.contains(part), "\"{part}\" is missing in: {error}");
+    }
+    assert!(!text.contains("panicked"), "{text}");
+}
+
+#[test]
+fn a_run_from_training_to_prediction() {
+    let folder = pictures(12);
+    let events =
+        json_lines(&stdout(train(folder.path(), ["--json", "--out", "run", "--log-steps"]).env_remove("RUST_LOG")));
+    assert_eq!(events.len(), 4);
+    assert_eq!(events[0]["event"], "epoch");
+    assert_eq!(events[3]["event"], "done");
+    assert_eq!(events[3]["evaluation"]["metrics"]["accuracy"], 1.0);
+
+    let run = folder.path().join("run");
+    for file in
+        ["config.toml", "model.toml", "labels.txt", "metrics.csv", "steps.csv", "best.safetensors", "last.safetensors"]
+    {
+        assert!(run.join(file).is_file(), "{file} is missing");
+    }
+    assert_eq!(fs::read_to_string(run.join("labels.txt")).unwrap(), "blue\nred\n");
+    let metrics = fs::read_to_string(run.join("metrics.csv")).unwrap();
+    let header = "epoch,step,seconds,lr,train_loss,train_accuracy,val_loss,val_accuracy,images_per_s";
+    assert_eq!(metrics.lines().next(), Some(header));
+    assert_eq!(metrics.lines().count(), 4);
+    assert!(fs::read_to_string(run.join("steps.csv")).unwrap().starts_with("step,loss,lr\n1,"));
+
+    let evaluation = stdout(ocellus(folder.path()).args(["evaluate", "run", "photos", "--json", "--device", "cpu"]));
+    let evaluation: Value = serde_json::from_str(&evaluation).unwrap();
+    assert_eq!(evaluation["task"], "classify");
+    assert_eq!(evaluation["samples"], 24);
+    assert_eq!(evaluation["confusion"], serde_json::json!([[12, 0], [0, 12]]));
+    assert_eq!(evaluation["per_class"]["red"]["support"], 12);
+
+    let answers = stdout(ocellus(folder.path()).args([
+        "predict",
+        "run",
+        "photos/red",
+        "photos/blue/03.png",
+        "--json",
+        "--device",
+        "cpu",
+    ]));
+    let answers = json_lines(&answers);
+    assert_eq!(answers.len(), 13);
+    assert!(answers[..12].iter().all(|a| a["label"] == "red"));
+    assert_eq!(answers[12]["label"], "blue");
+    assert_eq!(answers[12]["top"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_software_adapter_learns_the_same() {
+    let folder = pictures(12);
+    let run = |device: &str| {
+        let mut command = train(folder.path(), ["--json", "--no-shuffle", "--out", device]);
+        let text = stdout(command.args(["--device", device]));
+        json_lines(&text)[2]["train_loss"].as_f64().unwrap()
+    };
+    let (cpu, gpu) = (run("cpu"), run("gpu"));
+    assert!((cpu - gpu).abs() < 1e-4 * cpu.abs(), "cpu {cpu}, gpu {gpu}");
+}
+
+#[test]
+fn the_command_line_follows_keras() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| fixture(&format!("keras/{name}")).display().to_string();
+    let (data, model, init) = (file("second/labels.csv"), file("second.toml"), file("second_initial.safetensors"));
+    let text = fs::read_to_string(fixture("keras/second.json")).unwrap();
+    let keras: Value = serde_json::from_str(&text).unwrap();
+    for device in ["cpu", "gpu"] {
+        let mut command = ocellus(folder.path());
+        command.args(["train", &data, "--model", &model, "--init", &init, "--out", device, "--device", device]);
+        command.args(["--no-shuffle", "--augment", "none", "--normalize", "unit", "--val", "0", "--log-steps"]);
+        command.args(["--optimizer", "sgd", "--lr", "0.05", "--momentum", "0.9", "--nesterov"]);
+        stdout(command.args(["--batch-size", "12", "--epochs", "4"]));
+        let steps = fs::read_to_string(folder.path().join(device).join("steps.csv")).unwrap();
+        let losses: Vec<f64> = steps.lines().skip(1).map(|l| l.split(',').nth(1).unwrap().parse().unwrap()).collect();
+        let wanted = keras["losses"].as_array().unwrap();
+        assert_eq!(losses.len(), wanted.len());
+        for (got, wanted) in losses.iter().zip(wanted) {
+            let wanted = wanted.as_f64().unwrap();
+            assert!((got - wanted).abs() < 1e-4 * wanted, "{device}: {got}, Keras {wanted}");
+        }
+    }
+}
+
+#[test]
+fn config_repeats_a_run_bit_for_bit() {
+    let folder = pictures(8);
+    stdout(&mut train(folder.path(), ["--out", "first", "--augment", "standard", "--seed", "5"]));
+    stdout(ocellus(folder.path()).args(["train", "--config", "first/config.toml", "--out", "second"]));
+    let read = |run: &str| fs::read(folder.path().join(run).join("last.safetensors")).unwrap();
+    assert!(read("first") == read("second"));
+}
+
+#[test]
+fn a_resumed_run_ends_like_an_unbroken_one() {
+    let folder = pictures(8);
+    stdout(&mut train(folder.path(), ["--out", "whole", "--augment", "light"]));
+    stdout(train(folder.path(), ["--out", "broken", "--augment", "light"]).args(["--epochs", "1"]));
+    stdout(ocellus(folder.path()).args(["train", "--resume", "broken", "--epochs", "3"]));
+    let read = |run: &str| fs::read(folder.path().join(run).join("last.safetensors")).unwrap();
+    assert!(read("whole") == read("broken"));
+    let rows = fs::read_to_string(folder.path().join("broken/metrics.csv")).unwrap();
+    assert_eq!(rows.lines().count(), 4);
+}
+
+#[test]
+fn unreadable_pictures_are_reported_counted_and_skipped() {
+    let folder = pictures(8);
+    fs::write(folder.path().join("photos/red/empty.png"), b"").unwrap();
+    let whole = fs::read(folder.path().join("photos/red/00.png")).unwrap();
+    fs::write(folder.path().join("photos/red/cut.png"), &whole[..whole.len() / 2]).unwrap();
+    fs::write(folder.path().join("photos/red/text.jpg"), b"<html>not found</html>").unwrap();
+    let output = train(folder.path(), ["--out", "run"]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+    for name in ["empty.png", "cut.png", "text.jpg", "3 images could not be read"] {
+        assert!(text.contains(name), "{name} is missing in {text}");
+    }
+    let mut predict = ocellus(folder.path());
+    let output = predict.args(["predict", "run", "photos/red", "--json", "--device", "cpu"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let answers = json_lines(&String::from_utf8(output.stdout).unwrap());
+    assert_eq!(answers.len(), 11);
+    assert_eq!(answers.iter().filter(|a| a["error"].is_string()).count(), 3);
+}
+
+#[test]
+fn bad_data_is_one_clear_error() {
+    let folder = tempfile::tempdir().unwrap();
+    small_model(folder.path());
+    let train = |data: &str| {
+        let mut command = ocellus(folder.path());
+        command.args(["train", data, "--model", "small.toml", "--device", "cpu", "--out", "run"]);
+        command
+    };
+    demand_error(&mut train("nowhere"), &["nowhere"]);
+    fs::create_dir_all(folder.path().join("empty")).unwrap();
+    demand_error(&mut train("empty"), &["empty"]);
+    let one = pictures(3);
+    fs::remove_dir_all(one.path().join("photos/red")).unwrap();
+    demand_error(&mut train(&one.path().join("photos").display().to_string()), &["blue"]);
+    fs::write(folder.path().join("labels.csv"), "path,label\na.png,x\nb.png,\n").unwrap();
+    demand_error(&mut train("labels.csv"), &["labels.csv", "3"]);
+    let broken = pictures(2);
+    for class in ["red", "blue"] {
+        for i in 0..2 {
+            fs::write(broken.path().join(format!("photos/{class}/{i:02}.png")), b"").unwrap();
+        }
+    }
+    demand_error(&mut train(&broken.path().join("photos").display().to_string()), &["none of its"]);
+    assert!(!folder.path().join("run").exists(), "an error left a run folder behind");
+}
+
+#[test]
+fn bad_models_are_one_clear_error() {
+    let folder = pictures(4);
+    let with = |text: &str, parts: &[&str]| {
+        fs::write(folder.path().join("bad.toml"), text).unwrap();
+        let mut command = ocellus(folder.path());
+        command.args(["train", "photos", "--model", "bad.toml", "--device", "cpu", "--out", "run"]);
+        demand_error(&mut command, parts);
+        assert!(!folder.path().join("run").exists());
+    };
+    with(&SMALL.replace("\"conv2d\"", "\"conv9d\""), &["conv9d"]);
+    with(&SMALL.replace("filters = 4", "filters = 4\nfliters = 4"), &["fliters"]);
+    with(&SMALL.replace("units = 2", "units = 3"), &["3", "2 classes"]);
+    with(&SMALL.replace("size = 2", "size = 20"), &["max_pool2d", "20"]);
+    with(&SMALL.replace("kernel = 3", "kernel = 31"), &["conv2d", "31"]);
+    let unknown = ["train", "photos", "--model", "resnet9000", "--device", "cpu", "--out", "run"];
+    demand_error(ocellus(folder.path()).args(unknown), &["resnet9000"]);
+}
+
+#[test]
+fn bad_weights_are_one_clear_error() {
+    let folder = pictures(4);
+    let init = fixture("keras/second_initial.safetensors").display().to_string();
+    demand_error(
+        &mut train(folder.path(), ["--init", &init, "--out", "run"]),
+        &["second_initial.safetensors", "conv2d.weight"],
+    );
+    fs::write(folder.path().join("junk.safetensors"), b"junk").unwrap();
+    demand_error(&mut train(folder.path(), ["--init", "junk.safetensors", "--out", "run"]), &["junk.safetensors"]);
+    assert!(!folder.path().join("run").exists());
+}
+
+#[test]
+fn an_output_folder_that_exists_is_not_touched() {
+    let folder = pictures(4);
+    fs::create_dir(folder.path().join("run")).unwrap();
+    fs::write(folder.path().join("run/precious"), b"mine").unwrap();
+    demand_error(&mut train(folder.path(), ["--out", "run"]), &["run", "exists"]);
+    assert_eq!(fs::read(folder.path().join("run/precious")).unwrap(), b"mine");
+    assert_eq!(fs::read_dir(folder.path().join("run")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_missing_device_is_an_error_that_lists_those_there_are() {
+    let folder = pictures(4);
+    demand_error(&mut train(folder.path(), ["--device", "teapot", "--out", "run"]), &["teapot", "cpu"]);
+    let mut command = ocellus(folder.path());
+    command.env("VK_ICD_FILENAMES", "/nonexistent.json").env("VK_DRIVER_FILES", "/nonexistent.json");
+    command.env("__EGL_VENDOR_LIBRARY_FILENAMES", "/nonexistent.json").env("LIBGL_DRIVERS_PATH", "/nonexistent");
+    small_model(folder.path());
+    let args = ["train", "photos", "--model", "small.toml", "--device", "gpu", "--out", "run"];
+    demand_error(command.args(args), &["no GPU adapter", "--device cpu"]);
+}
+
+#[test]
+fn wrong_usage_exits_2() {
+    let folder = tempfile::tempdir().unwrap();
+    ocellus(folder.path()).args(["train", "--no-such-option"]).assert().code(2);
+    ocellus(folder.path()).args(["frobnicate"]).assert().code(2);
+    ocellus(folder.path()).args(["predict", "run"]).assert().code(2);
+}
+
+#[test]
+fn settings_out_of_range_are_refused() {
+    let folder = pictures(4);
+    demand_error(&mut train(folder.path(), ["--lr", "0", "--out", "run"]), &["--lr"]);
+    demand_error(&mut train(folder.path(), ["--label-smoothing", "1.5", "--out", "run"]), &["--label-smoothing"]);
+    demand_error(&mut train(folder.path(), ["--val", "1.5", "--out", "run"]), &["1.5"]);
+    demand_error(&mut train(folder.path(), ["--image-size", "0x3", "--out", "run"]), &["--image-size"]);
+    demand_error(&mut train(folder.path(), ["--optimizer", "magic", "--out", "run"]), &["magic", "adamw"]);
+    demand_error(&mut train(folder.path(), ["--schedule", "magic", "--out", "run"]), &["magic", "cosine"]);
+}
+
+#[test]
+fn devices_lists_adapters_and_checks_the_cpu() {
+    let folder = tempfile::tempdir().unwrap();
+    let listed: Value = serde_json::from_str(&stdout(ocellus(folder.path()).args(["devices", "--json"]))).unwrap();
+    assert!(!listed["adapters"].as_array().unwrap().is_empty());
+    assert!(listed["adapters"][0]["max_binding_bytes"].as_u64().unwrap() > 0);
+    let table = stdout(ocellus(folder.path()).args(["devices", "--check", "cpu"]));
+    assert!(table.contains("conv2d") && table.contains("passed"), "{table}");
+}
+
+#[test]
+fn summaries_of_networks() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = stdout(ocellus(folder.path()).args(["summary", "keras-first"]));
+    assert!(text.contains("3,937,409") || text.contains("3937409"), "{text}");
+    small_model(folder.path());
+    let text = stdout(ocellus(folder.path()).args(["summary", "small.toml"]));
+    assert!(text.contains("max_pool2d"), "{text}");
+}
+
+#[test]
+fn completions_for_shells() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(stdout(ocellus(folder.path()).args(["completions", shell])).contains("ocellus"));
+    }
+}
+
+#[test]
+fn predictions_read_paths_from_stdin() {
+    let folder = pictures(6);
+    stdout(&mut train(folder.path(), ["--out", "run"]));
+    let mut command = ocellus(folder.path());
+    command
+        .args(["predict", "run", "-", "--json", "--device", "cpu"])
+        .write_stdin("photos/red/00.png\nphotos/blue/01.png\n");
+    let answers = json_lines(&stdout(&mut command));
+    assert_eq!(
+        answers.iter().map(|a| a["path"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["photos/red/00.png", "photos/blue/01.png"]
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_non_utf8_file_name_works() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = pictures(6);
+    let name: PathBuf = std::ffi::OsStr::from_bytes(b"caf\xe9.png").into();
+    fs::copy(folder.path().join("photos/red/00.png"), folder.path().join("photos/red").join(name)).unwrap();
+    stdout(&mut train(folder.path(), ["--out", "run"]));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_saves_and_exits_130() {
+    let folder = pictures(12);
+    small_model(folder.path());
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("ocellus"))
+        .current_dir(folder.path())
+        .args(["train", "photos", "--model", "small.toml", "--device", "cpu", "--epochs", "1000000", "--out", "run"])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let checkpoint = folder.path().join("run/checkpoint/progress.json");
+    let start = std::time::Instant::now();
+    while !checkpoint.exists() {
+        assert!(start.elapsed().as_secs() < 60, "no checkpoint after a minute");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(folder.path().join("run/last.safetensors").is_file());
+    assert!(checkpoint.is_file());
+}

@@ -1,0 +1,18 @@
+//! What tests of whole networks share.
+
+use ocellus::data::{Augment, Batch, Seed};
+use ocellus::device::Device;
+
+/// Both backends. Without an adapter the tests fail: a software one is enough.
+pub fn devices() -> Vec<Device> {
+    let gpu = Device::named("gpu")
+        .expect("a GPU adapter, if only a software one (Debian: apt-get install mesa-vulkan-drivers)");
+    vec![Device::Cpu, gpu]
+}
+
+/// A batch of unchanged images.
+pub fn batch(images: Vec<u8>, labels: Vec<i32>) -> Batch {
+    let n = labels.len();
+    let row = Augment::default().row(Seed(0), 0, 0, [1, 1]);
+    Batch { images, labels, rows: row.repeat(n), indices: (0..n).collect() }
+}

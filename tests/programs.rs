@@ -1,0 +1,169 @@
+//! Whole training programs: fusion and sharing change no result, the memory plan lets nothing overlap, and the same seed
+//! gives the same bits.
+
+mod common;
+
+use common::{batch, devices};
+use ocellus::data::{Normalization, Seed};
+use ocellus::device::{Arena, Device};
+use ocellus::graph::{Graph, Layout, Passes, Place, Plan, optimize};
+use ocellus::nn::{Model, zoo};
+use ocellus::tasks::Classifier;
+use ocellus::train::{Adam, Optimizer, Session, Task};
+
+const N: usize = 4;
+
+fn classifier(model: Model) -> Classifier {
+    let normalization = Normalization { mean: vec![0.5; 3], std: vec![0.25; 3] };
+    Classifier::new(model, (0..10).map(|i| i.to_string()).collect(), normalization).unwrap()
+}
+
+fn resnet() -> Model {
+    zoo::build("resnet20", [16, 16, 3], 10).unwrap()
+}
+
+fn pixels(seed: u32, n: usize) -> Vec<u8> {
+    let hash = |i: u32| (i ^ seed).wrapping_mul(2_654_435_761).rotate_left(13).wrapping_mul(2_246_822_519) >> 24;
+    (0..(n * 16 * 16 * 3) as u32).map(|i| hash(i) as u8).collect()
+}
+
+fn labels(seed: u32, n: usize) -> Vec<i32> {
+    (0..n as u32).map(|i| ((i * 7 + seed) % 10) as i32).collect()
+}
+
+/// Loss and gradients of one step, without an optimizer.
+fn gradients(device: &Device, graph: &Graph, model: &Model, passes: Passes) -> (f32, Vec<f32>) {
+    let weights = device.weights(Layout::parameters(graph), Layout::states(graph), 0).unwrap();
+    let initial = model.initialize(Seed(1)).unwrap();
+    weights.set(|name| initial.get(name)).unwrap();
+    let mut program = device.compile_with(graph, &weights, None, passes).unwrap();
+    program.poison();
+    let batch = batch(pixels(5, N), labels(5, N));
+    program.feed("images", &batch.images).unwrap();
+    program.feed("rows", bytemuck::cast_slice(&batch.rows)).unwrap();
+    program.feed("labels", bytemuck::cast_slice(&batch.labels)).unwrap();
+    program.feed("step", &1_i32.to_le_bytes()).unwrap();
+    program.run(&[]).unwrap();
+    let outputs = program.next().unwrap().unwrap();
+    (outputs[0].f32()[0], weights.read(Arena::Gradients).unwrap())
+}
+
+#[test]
+fn passes_change_no_result() {
+    let model = resnet();
+    let graph = classifier(model.clone()).training_graph(N, 0).unwrap();
+    for device in devices() {
+        let (loss, plain) = gradients(&device, &graph, &model, Passes::NONE);
+        let (fused_loss, fused) = gradients(&device, &graph, &model, Passes::ALL);
+        assert!(loss.is_finite() && loss > 0.5);
+        assert!((loss - fused_loss).abs() < 1e-5 * loss, "{}: loss {loss}, fused {fused_loss}", device.name());
+        let largest = plain.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
+        assert!(largest > 0.0);
+        for (i, (a, b)) in plain.iter().zip(&fused).enumerate() {
+            // Rounding differs where operations were regrouped, and twenty layers of it add up.
+            assert!((a - b).abs() < 1e-4 * largest, "{}: gradient {i}: {a}, fused {b}", device.name());
+        }
+    }
+}
+
+#[test]
+fn fusion_shortens_programs() {
+    let graph = classifier(resnet()).training_graph(N, 0).unwrap();
+    let steps = |passes| {
+        let graph = optimize(&graph, passes).unwrap();
+        let (parameters, states) = (Layout::parameters(&graph), Layout::states(&graph));
+        Plan::new(&graph, &parameters, &states, true, |_, _| Vec::new()).unwrap().steps.len()
+    };
+    let (plain, fused) = (steps(Passes::NONE), steps(Passes::ALL));
+    assert!(fused * 10 < plain * 7, "{plain} steps became {fused}");
+}
+
+#[test]
+fn plans_keep_living_values_apart() {
+    let graph = classifier(resnet()).training_graph(N, 0).unwrap();
+    let graph = optimize(&graph, Passes::ALL).unwrap();
+    let (parameters, states) = (Layout::parameters(&graph), Layout::states(&graph));
+    let plan = Plan::new(&graph, &parameters, &states, true, |g, v| vec![g.meta(v).bytes() / 2]).unwrap();
+    // Replay: every byte of a pool belongs to the last value written there; an input must still own all of its bytes.
+    let mut owner: Vec<Vec<u32>> = plan.pools.iter().map(|&bytes| vec![u32::MAX; bytes / 4]).collect();
+    let source = |mut v: ocellus::graph::Value| {
+        while plan.graph.node(v).op().is_some_and(|op| op.is_alias()) {
+            v = plan.graph.node(v).inputs[0];
+        }
+        v.index() as u32
+    };
+    for step in &plan.steps {
+        let node = plan.graph.node(step.value);
+        for &input in &node.inputs {
+            let Place::Pool { pool, offset } = plan.place(input) else { continue };
+            let words = plan.graph.meta(input).bytes().div_ceil(4);
+            let intact = owner[pool][offset / 4..][..words].iter().all(|&o| o == source(input));
+            assert!(intact, "an input of {} was overwritten", node.op().unwrap().name());
+        }
+        let mut write = |place: Place, words: usize, by: u32| {
+            let Place::Pool { pool, offset } = place else { return };
+            let read = node.inputs.iter().any(|&v| matches!(plan.place(v), Place::Pool { pool: p, .. } if p == pool));
+            assert!(!read, "{} reads the buffer it writes to", node.op().unwrap().name());
+            owner[pool][offset / 4..][..words].fill(by);
+        };
+        step.scratch.iter().for_each(|&place| write(place, node.meta.bytes() / 8, u32::MAX - 1));
+        write(plan.place(step.value), node.meta.bytes().div_ceil(4), step.value.index() as u32);
+    }
+    for (name, value) in plan.graph.outputs() {
+        let Place::Pool { pool, offset } = plan.place(*value) else { continue };
+        assert_eq!(owner[pool][offset / 4], source(*value), "result {name} was overwritten");
+    }
+    assert!(
+        plan.pool_bytes() * 100 <= plan.live_bytes * 130,
+        "{} bytes for {} alive",
+        plan.pool_bytes(),
+        plan.live_bytes
+    );
+}
+
+/// Weights after a few steps with dropout, two batch sizes and Adam.
+fn train(device: &Device) -> Vec<f32> {
+    let model = Model::parse(
+        "input = [16, 16, 3]\n\
+         [[layer]]\ntype = \"conv2d\"\nfilters = 8\nkernel = 3\n\
+         [[layer]]\ntype = \"batch_normalization\"\n\
+         [[layer]]\ntype = \"max_pool2d\"\nsize = 2\n\
+         [[layer]]\ntype = \"flatten\"\n\
+         [[layer]]\ntype = \"dropout\"\nrate = 0.5\n\
+         [[layer]]\ntype = \"dense\"\nunits = 10\nactivation = \"softmax\"\n",
+    )
+    .unwrap();
+    let initial = model.initialize(Seed(9)).unwrap();
+    let update = Optimizer::Adam(Adam::default()).update();
+    let mut session = Session::new(classifier(model), device, Some(update), 9).unwrap();
+    session.weights().set(|name| initial.get(name)).unwrap();
+    for step in 1..=6 {
+        let n = if step % 3 == 0 { 3 } else { N };
+        session.train(&batch(pixels(step, n), labels(step, n)), u64::from(step), 0.01).unwrap();
+    }
+    session.results(0).unwrap();
+    [Arena::Parameters, Arena::States, Arena::Moment(0), Arena::Moment(1)]
+        .into_iter()
+        .flat_map(|arena| session.weights().read(arena).unwrap())
+        .collect()
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits() {
+    for device in devices() {
+        let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+        let (first, second) = (bits(train(&device)), bits(train(&device)));
+        assert!(first.iter().any(|&b| b != 0));
+        assert!(first == second, "{}: two runs differ", device.name());
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let with = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| train(&Device::Cpu))
+    };
+    let (one, three) = (with(1), with(3));
+    assert!(one.iter().zip(&three).all(|(a, b)| a.to_bits() == b.to_bits()));
+}
