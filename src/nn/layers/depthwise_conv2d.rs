@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::yes;
+use super::{one, yes};
 use crate::error::Result;
 use crate::graph::Value;
 use crate::nn::attributes::padding;
@@ -40,10 +40,6 @@ pub struct DepthwiseConv2D {
     /// How `bias` starts.
     #[serde(default = "Initializer::zeros")]
     pub bias_initializer: Initializer,
-}
-
-fn one() -> usize {
-    1
 }
 
 impl DepthwiseConv2D {

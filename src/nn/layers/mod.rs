@@ -55,3 +55,8 @@ pub const TYPES: &[LayerType] = &[
 fn yes() -> bool {
     true
 }
+
+/// For attributes that count, and change nothing if they are 1.
+fn one() -> usize {
+    1
+}

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::depthwise_conv2d::{Depthwise, depthwise};
-use super::yes;
+use super::{one, yes};
 use crate::error::Result;
 use crate::graph::Value;
 use crate::nn::attributes::padding;
@@ -47,10 +47,6 @@ pub struct SeparableConv2D {
     /// How `bias` starts.
     #[serde(default = "Initializer::zeros")]
     pub bias_initializer: Initializer,
-}
-
-fn one() -> usize {
-    1
 }
 
 impl SeparableConv2D {
