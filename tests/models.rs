@@ -129,15 +129,33 @@ fn layers_are_named_by_their_keras_class_and_a_counter() {
         .into();
     let names: Vec<&str> = model.layers().iter().map(|l| l.name.as_str()).collect();
     let expected = [
-        "conv2d", "activation", "conv2d_1", "activation_1", "max_pooling2d", "average_pooling2d", "batch_normalization",
-        "flatten", "dense", "dense_1", "activation_2",
+        "conv2d",
+        "activation",
+        "conv2d_1",
+        "activation_1",
+        "max_pooling2d",
+        "average_pooling2d",
+        "batch_normalization",
+        "flatten",
+        "dense",
+        "dense_1",
+        "activation_2",
     ];
     assert_eq!(names, expected);
     let tensors: Vec<String> = model.tensors().unwrap().into_iter().map(|(name, _)| name).collect();
     let expected = [
-        "conv2d.weight", "conv2d.bias", "conv2d_1.weight", "conv2d_1.bias", "batch_normalization.weight",
-        "batch_normalization.bias", "batch_normalization.running_mean", "batch_normalization.running_var",
-        "dense.weight", "dense.bias", "dense_1.weight", "dense_1.bias",
+        "conv2d.weight",
+        "conv2d.bias",
+        "conv2d_1.weight",
+        "conv2d_1.bias",
+        "batch_normalization.weight",
+        "batch_normalization.bias",
+        "batch_normalization.running_mean",
+        "batch_normalization.running_var",
+        "dense.weight",
+        "dense.bias",
+        "dense_1.weight",
+        "dense_1.bias",
     ];
     assert_eq!(tensors, expected);
 }
@@ -239,7 +257,10 @@ fn errors_name_the_layer_and_the_remedy() {
         (&["type = 'flatten'\nname = 'a'", "type = 'flatten'\nname = 'a'"], &["flatten \"a\"", "this name already"]),
         (&["type = 'flatten'\nname = 'input'"], &["flatten \"input\"", "choose another"]),
         (&["type = 'flatten'\nname = ''"], &["empty"]),
-        (&["type = 'flatten'\nname = 'a'\ninputs = ['b']", "type = 'flatten'\nname = 'b'"], &["flatten \"a\"", "\"b\" does not come before it"]),
+        (
+            &["type = 'flatten'\nname = 'a'\ninputs = ['b']", "type = 'flatten'\nname = 'b'"],
+            &["flatten \"a\"", "\"b\" does not come before it"],
+        ),
         (&["type = 'flatten'\nname = 'a'\ninputs = ['a']"], &["flatten \"a\"", "does not come before it"]),
         (&["type = 'flatten'\nname = 'a'", "type = 'flatten'\ninputs = ['input']"], &["flatten \"a\"", "nothing uses"]),
         (
@@ -266,7 +287,8 @@ fn errors_of_a_file_name_the_file() {
     let path = folder.path().join("net.toml");
     let message = Model::open(&path).unwrap_err().to_string();
     assert!(message.contains("could not read") && message.contains("net.toml"), "{message}");
-    for text in ["input = [8, 6]", "input = [8, 6, 3]\nlayers = 3", "input = [8,", "input = [8, 6, 3]\noutputs = ['x']"] {
+    for text in ["input = [8, 6]", "input = [8, 6, 3]\nlayers = 3", "input = [8,", "input = [8, 6, 3]\noutputs = ['x']"]
+    {
         std::fs::write(&path, text).unwrap();
         let message = Model::open(&path).unwrap_err().to_string();
         assert!(message.contains("net.toml"), "{message}");
@@ -284,10 +306,7 @@ fn sources(model: &Model, training: bool) -> (Vec<String>, Vec<String>) {
     let step = graph.input("step", Meta::i32([1]));
     let mode = if training { Mode::Training { step, seed: 3 } } else { Mode::Inference };
     model.build(&mut graph, input, mode).unwrap();
-    (
-        graph.parameters().map(|(_, n)| n.name.clone()).collect(),
-        graph.states().map(|(_, n)| n.name.clone()).collect(),
-    )
+    (graph.parameters().map(|(_, n)| n.name.clone()).collect(), graph.states().map(|(_, n)| n.name.clone()).collect())
 }
 
 #[test]
@@ -344,7 +363,7 @@ fn initial_weights_follow_from_seed_and_name() {
     assert_eq!(longer.initialize(Seed(5)).unwrap()["head.weight"], weights["head.weight"]);
     // Pinned, so that a change of the generator does not go unnoticed.
     let first: Vec<u32> = weights["head.weight"].f32()[..2].iter().map(|x| x.to_bits()).collect();
-    assert_eq!(first, [0, 0]);
+    assert_eq!(first, [0x3f31_5564, 0x3e61_1c4e]);
 }
 
 #[test]
@@ -405,14 +424,7 @@ fn close(found: &[f64], expected: &[f64]) {
 fn a_small_network_computes_what_it_should() {
     // Pictures 1 2 3 / 4 5 6 / 7 8 9; the kernel takes the lower right minus the upper left tap, which is 4 everywhere,
     // plus a bias of -5: -1, under relu 0; or with the opposite kernel -4 + 6 = 2.
-    let model: Model = Sequential::new([3, 3, 1])
-        .conv2d(2, 2)
-        .relu()
-        .max_pool2d(2)
-        .flatten()
-        .dense(2)
-        .softmax()
-        .into();
+    let model: Model = Sequential::new([3, 3, 1]).conv2d(2, 2).relu().max_pool2d(2).flatten().dense(2).softmax().into();
     let image = Array::from_fn(&[1, 3, 3, 1].into(), |i| i as f64 + 1.0);
     let weight = |name: &str| match name {
         "conv2d.weight" => vec![-1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, -1.0],
@@ -475,6 +487,54 @@ fn merging_reshaping_and_padding_compute_what_they_should() {
     close(&pooled(Sequential::new([1, 2, 2]).global_max_pool2d()), &[3.0, -2.0]);
     let same = AveragePooling2D { padding: Padding::Same, strides: Some(1.into()), ..AveragePooling2D::new([1, 2]) };
     close(&pooled(Sequential::new([1, 2, 2]).layer(same)), &[2.0, -3.0, 3.0, -4.0]);
+}
+
+#[test]
+fn training_normalises_by_the_batch_and_keeps_running_statistics() {
+    let model: Model =
+        Sequential::new([1, 2, 1]).layer(BatchNormalization { momentum: 0.75, epsilon: 0.0 }).dropout(0.5).into();
+    let mut graph = Graph::new();
+    let images = graph.input("images", Meta::f32([2, 1, 2, 1]));
+    let step = graph.input("step", Meta::i32([1]));
+    let built = model.build(&mut graph, images, Mode::Training { step, seed: 4 }).unwrap();
+    let scalar = |x: f64| Array { shape: [1].into(), data: vec![x] };
+    let mut given = HashMap::from([
+        (images, Array { shape: [2, 1, 2, 1].into(), data: vec![1.0, 1.0, 3.0, 3.0] }),
+        (step, scalar(1.0)),
+    ]);
+    for (name, value) in [("weight", 2.0), ("bias", 1.0), ("running_mean", 10.0), ("running_var", 20.0)] {
+        given.insert(graph.find(&format!("batch_normalization.{name}")).unwrap(), scalar(value));
+    }
+    let values = evaluate(&graph, &given);
+    close(&values[built.layers[0].index()].data, &[-1.0, -1.0, 3.0, 3.0]);
+    let next: Vec<f64> = graph.updates().iter().map(|(_, new)| values[new.index()].data[0]).collect();
+    close(&next, &[0.75 * 10.0 + 0.25 * 2.0, 0.75 * 20.0 + 0.25 * 1.0]);
+    // Dropout doubles what it does not drop.
+    let pairs = values[built.output.index()].data.iter().zip(&values[built.layers[0].index()].data);
+    assert!(pairs.into_iter().all(|(y, x)| *y == 0.0 || (y - 2.0 * x).abs() < 1e-6));
+}
+
+#[test]
+fn dropout_layers_differ_and_follow_the_seed() {
+    let masks = |seed: u32| {
+        let model: Model = Sequential::new([4, 4, 4]).dropout(0.5).dropout(0.5).into();
+        let mut graph = Graph::new();
+        let images = graph.input("images", Meta::f32([1, 4, 4, 4]));
+        let step = graph.input("step", Meta::i32([1]));
+        let built = model.build(&mut graph, images, Mode::Training { step, seed }).unwrap();
+        let given = HashMap::from([
+            (images, Array::from_fn(&[1, 4, 4, 4].into(), |_| 1.0)),
+            (step, Array { shape: [1].into(), data: vec![7.0] }),
+        ]);
+        let values = evaluate(&graph, &given);
+        built.layers.iter().map(|v| values[v.index()].data.clone()).collect::<Vec<_>>()
+    };
+    let first = masks(0);
+    assert_eq!(first, masks(0));
+    assert_ne!(first[0], masks(1)[0]);
+    let kept = |values: &[f64]| values.iter().filter(|x| **x != 0.0).count();
+    // With one mask for both, nothing more would be dropped.
+    assert!(kept(&first[1]) < kept(&first[0]), "{first:?}");
 }
 
 #[test]
