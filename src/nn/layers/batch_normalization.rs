@@ -37,8 +37,9 @@ impl Layer for BatchNormalization {
         if !(0.0..=1.0).contains(&self.momentum) {
             return Err(builder.error(format!("momentum must be between 0 and 1, but is {}", self.momentum)));
         }
-        if self.epsilon < 0.0 || !self.epsilon.is_finite() {
-            return Err(builder.error(format!("epsilon must not be negative, but is {}", self.epsilon)));
+        let epsilon = self.epsilon as f32;
+        if !(epsilon > 0.0 && epsilon.is_finite()) {
+            return Err(builder.error(format!("epsilon must be positive, but is {}", self.epsilon)));
         }
         let channels = [builder.graph().shape(inputs[0]).last()];
         let gamma = builder.parameter("weight", channels, Initializer::Ones)?;
@@ -46,7 +47,6 @@ impl Layer for BatchNormalization {
         let frozen = builder.frozen();
         let mean = builder.state("running_mean", channels, Initializer::Zeros)?;
         let variance = builder.state("running_var", channels, Initializer::Ones)?;
-        let epsilon = self.epsilon as f32;
         let training = builder.training().is_some();
         let graph = builder.graph();
         if frozen || !training {
