@@ -73,7 +73,7 @@ fn raw(path: &Path, dtype: &str, shape: &str, bytes: &[u8]) {
 fn other_floats_become_f32() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.safetensors");
-    let mut read = |dtype: &str, bytes: &[u8]| {
+    let read = |dtype: &str, bytes: &[u8]| {
         raw(&path, dtype, "[2]", bytes);
         load(&path).map(|t| t["x"].f32().to_vec()).map_err(|e| e.to_string())
     };
