@@ -70,8 +70,8 @@ impl Case {
         for (i, (&got, &wanted)) in result.data.iter().zip(&self.expected.data).enumerate() {
             let allowed = self.tolerance.bound(wanted, self.magnitude.data[i].abs(), largest);
             let off = (got - wanted).abs();
-            // NaN must fail, so the comparison is this way around.
-            if !(off <= allowed) && worst.as_ref().is_none_or(|(w, _)| off / allowed > *w || off.is_nan()) {
+            let fails = off > allowed || off.is_nan();
+            if fails && worst.as_ref().is_none_or(|(w, _)| off / allowed > *w || off.is_nan()) {
                 let text = format!("element {i}: {got:e} instead of {wanted:e}, allowed difference {allowed:e}");
                 worst = Some((off / allowed, text));
             }
@@ -130,7 +130,7 @@ pub fn sample_on_cpu(sample: &Sample, seed: u64) -> Result<Option<String>> {
         program.feed(name, tensor.bytes())?;
     }
     program.run(&[])?;
-    let result = program.next().and_then(|mut r| r.pop());
+    let result = program.take_result().and_then(|mut r| r.pop());
     Ok(case.judge(result.ok_or_else(|| Error::device("the program gave no result"))))
 }
 
@@ -176,7 +176,7 @@ fn run_variant(gpu: &Arc<Gpu>, graph: &Graph, case: &Case, variant: usize) -> (S
             program.feed(name, tensor.bytes())?;
         }
         program.run(&[])?;
-        let result = program.next()?.and_then(|mut r| r.pop());
+        let result = program.take_result()?.and_then(|mut r| r.pop());
         result.ok_or_else(|| Error::device("the program gave no result"))
     };
     let result = run();
@@ -233,7 +233,8 @@ pub fn sample_gradient(sample: &Sample, seed: u64) -> Result<Option<String>> {
         let terms = || result[gradient.index()].data.iter().zip(&direction.data).map(|(g, d)| g * d);
         let (analytic, scale) = (terms().sum::<f64>(), terms().map(f64::abs).sum::<f64>());
         let allowed = 1e-6 * scale.max(1e-3);
-        if !((numeric - analytic).abs() <= allowed) {
+        let off = (numeric - analytic).abs();
+        if off > allowed || off.is_nan() {
             let text = format!(
                 "input {i}: gradient {analytic:e}, finite difference {numeric:e}, allowed difference {allowed:e}"
             );

@@ -189,21 +189,21 @@ impl Program {
 
     /// The results of the oldest run not yet asked for, in the order of the graph's outputs; waits for them. `None` if
     /// every run was asked for.
-    pub fn next(&mut self) -> Result<Option<Vec<Tensor>>> {
+    pub fn take_result(&mut self) -> Result<Option<Vec<Tensor>>> {
         match self {
-            Self::Cpu(p) => Ok(p.next()),
-            Self::Gpu(p) => p.next(),
+            Self::Cpu(p) => Ok(p.take_result()),
+            Self::Gpu(p) => p.take_result(),
         }
     }
 
     /// Feeds, runs and returns the results. For single runs: a loop keeps the device busy with [`Program::run`] and
-    /// [`Program::next`].
+    /// [`Program::take_result`].
     pub fn execute(&mut self, inputs: &[(&str, &[u8])]) -> Result<Vec<Tensor>> {
         for (name, bytes) in inputs {
             self.feed(name, bytes)?;
         }
         self.run(&[])?;
-        Ok(self.next()?.unwrap_or_default())
+        Ok(self.take_result()?.unwrap_or_default())
     }
 
     /// How many runs have results that were not asked for.
@@ -220,7 +220,7 @@ impl Program {
             Self::Cpu(p) => {
                 for _ in 0..runs {
                     p.run(scalars)?;
-                    p.next();
+                    p.take_result();
                 }
                 Ok(())
             }

@@ -232,7 +232,7 @@ fn bad_data_is_one_clear_error() {
             fs::write(broken.path().join(format!("photos/{class}/{i:02}.png")), b"").unwrap();
         }
     }
-    demand_error(&mut train(&broken.path().join("photos").display().to_string()), &["none of its"]);
+    demand_error(&mut train(&broken.path().join("photos").display().to_string()), &["the file is empty"]);
     assert!(!folder.path().join("run").exists(), "an error left a run folder behind");
 }
 

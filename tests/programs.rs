@@ -44,7 +44,7 @@ fn gradients(device: &Device, graph: &Graph, model: &Model, passes: Passes) -> (
     program.feed("labels", bytemuck::cast_slice(&batch.labels)).unwrap();
     program.feed("step", &1_i32.to_le_bytes()).unwrap();
     program.run(&[]).unwrap();
-    let outputs = program.next().unwrap().unwrap();
+    let outputs = program.take_result().unwrap().unwrap();
     (outputs[0].f32()[0], weights.read(Arena::Gradients).unwrap())
 }
 

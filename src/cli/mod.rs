@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 ///
 /// Train, evaluate and use image classifiers on NVIDIA, AMD, Intel and Apple GPUs through WebGPU, or on the CPU alone.
 #[derive(Parser)]
-#[command(name = "ocellus", version, max_term_width = 100)]
+#[command(name = "ocellus", version, max_term_width = 100, args_override_self = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -89,7 +89,7 @@ impl Program {
         self.scratch.fill(f32::NAN);
     }
 
-    /// Executes every step, then the update with its scalars; the results wait for [`Program::next`].
+    /// Executes every step, then the update with its scalars; the results wait for [`Program::take_result`].
     pub fn run(&mut self, scalars: &[f32]) -> Result<()> {
         let weights = self.weights.clone();
         let mut arenas = weights.lock();
@@ -164,7 +164,7 @@ impl Program {
     }
 
     /// The results of the oldest run not yet asked for, in the order of the graph's outputs.
-    pub fn next(&mut self) -> Option<Vec<Tensor>> {
+    pub fn take_result(&mut self) -> Option<Vec<Tensor>> {
         self.results.pop_front()
     }
 

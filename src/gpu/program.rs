@@ -196,7 +196,7 @@ impl Program {
     }
 
     /// Submits one run, with the scalars of the update if there is one. Waits only if [`IN_FLIGHT`] results have not
-    /// been taken by [`Program::next`].
+    /// been taken by [`Program::take_result`].
     ///
     /// Errors: if the device is lost.
     pub fn run(&mut self, scalars: &[f32]) -> Result<()> {
@@ -268,7 +268,7 @@ impl Program {
     }
 
     /// The results of the oldest run not yet asked for, in the order of the graph's outputs; waits for them.
-    pub fn next(&mut self) -> Result<Option<Vec<Tensor>>> {
+    pub fn take_result(&mut self) -> Result<Option<Vec<Tensor>>> {
         let Some(readback) = self.pending.pop_front() else { return Ok(None) };
         let (bytes, buffer) = readback.wait(&self.gpu)?;
         self.spare.push(buffer);

@@ -100,7 +100,7 @@ impl<T: Task> Session<T> {
         while self.under_way.len() > leave {
             let Some((step, samples)) = self.under_way.pop_front() else { break };
             let program = self.training.get_mut(&samples).expect("its step was started");
-            let outputs = program.next()?.unwrap_or_default();
+            let outputs = program.take_result()?.unwrap_or_default();
             let [loss, metric] = outputs.as_slice() else {
                 return Err(Error::device("a training step gave no results"));
             };
@@ -133,7 +133,7 @@ impl<T: Task> Session<T> {
         let program = self.inference.get_mut(&n).expect("it was just made");
         feed(program, batch)?;
         program.run(&[])?;
-        Ok(program.next()?.unwrap_or_default())
+        Ok(program.take_result()?.unwrap_or_default())
     }
 
     /// The program for training steps of `n` pictures, if one has been made.

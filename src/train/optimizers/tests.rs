@@ -68,7 +68,7 @@ fn follow(device: &Device, optimizer: Optimizer, formula: Formula, clip: Option<
         program.feed("x", bytemuck::cast_slice(&x)).unwrap();
         program.feed("y", bytemuck::cast_slice(&y)).unwrap();
         program.run(&update.scalars(RATE, t as u64)).unwrap();
-        program.next().unwrap();
+        program.take_result().unwrap();
         let norm: f64 = x.iter().chain(&y).map(|&g| f64::from(g) * f64::from(g)).sum::<f64>().sqrt();
         let scale = clip.map_or(1.0, |largest| (largest / norm).min(1.0));
         for (name, gradients) in [("weight", &x), ("bias", &y)] {
