@@ -5,28 +5,32 @@ var<workgroup> row_values: array<f32, LANES * ROWS>;
 
 fn row_sum(x: f32, local: vec3u) -> f32 {
     let here = local.y * LANES + local.x;
-    workgroupBarrier();
     row_values[here] = x;
+    workgroupBarrier();
     for (var half = LANES / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
         if (local.x < half) {
             row_values[here] += row_values[here + half];
         }
+        workgroupBarrier();
     }
+    let result = row_values[local.y * LANES];
+    // Nobody may write again before all have read.
     workgroupBarrier();
-    return row_values[local.y * LANES];
+    return result;
 }
 
 fn row_max(x: f32, local: vec3u) -> f32 {
     let here = local.y * LANES + local.x;
-    workgroupBarrier();
     row_values[here] = x;
+    workgroupBarrier();
     for (var half = LANES / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
         if (local.x < half) {
             row_values[here] = max(row_values[here], row_values[here + half]);
         }
+        workgroupBarrier();
     }
+    let result = row_values[local.y * LANES];
+    // Nobody may write again before all have read.
     workgroupBarrier();
-    return row_values[local.y * LANES];
+    return result;
 }
