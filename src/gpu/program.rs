@@ -195,7 +195,7 @@ impl Program {
         }
     }
 
-    /// Submits one run, with the scalars of the update if there is one. Waits only if [`IN_FLIGHT`] results have not
+    /// Submits one run, with the scalars of the update if there is one. Waits only if three results have not
     /// been taken by [`Program::take_result`].
     ///
     /// Errors: if the device is lost.

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Backward, Binding, Capabilities, Graph, Kernel, Op, Tolerance, Value};
 use crate::tensor::{Array, Meta, View, ViewMut};
 
-/// Any number of inputs, equal in all extents but that along `axis`. See [`concat`].
+/// Any number of inputs, equal in all extents but that along `axis`. See [`concat()`].
 #[derive(Clone, Debug)]
 pub struct Concat {
     axis: usize,
