@@ -71,6 +71,7 @@ pub struct Family {
 /// Every op there is.
 pub const FAMILIES: &[Family] = &[
     Family { name: "augment", samples: augment::samples },
+    Family { name: "batch_norm", samples: batch_norm::samples },
     Family { name: "dropout", samples: dropout::samples },
     Family { name: "pointwise", samples: pointwise::samples },
     Family { name: "batch_norm", samples: batch_norm::samples },
