@@ -1,31 +1,36 @@
-// Gradient of average pooling, one invocation per input pixel: it gathers its share of every window that covers it.
+// Gradient of average pooling: one invocation per pixel and channel (or four neighbouring channels) of the input adds its
+// share of each window that contains it.
 //
-// grad [n, OH, OW, C], output [n, H, W, C], both in V: f32, or vec4f along the channels.
-// Header: V, the extents (C in V), KH, KW (window), SH, SW (stride), TOP, LEFT (padding).
+// The header defines V (f32, or vec4f over channels), C in units of V, H, W (input), OH, OW (result of the pooling), KH,
+// KW (window), SH, SW (stride), TOP, LEFT (padding).
 
-struct Params { elements: u32 }
+struct Params { n: u32 }    // elements of the input, in units of V
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> grad: array<V>;
-@group(0) @binding(2) var<storage, read_write> output: array<V>;
+@group(0) @binding(1) var<storage, read> grad: array<V>;            // [n, OH, OW, C]
+@group(0) @binding(2) var<storage, read_write> output: array<V>;    // [n, H, W, C]
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let i = id.x + id.y * groups.x * 64u;
-    if (i >= p.elements) {
+    if (i >= p.n) {
         return;
     }
-    let c = i % C;
-    let x = i / C % W + LEFT;
-    let y = i / (C * W) % H + TOP;
-    let image = i / (C * W * H) * OH;
-    var sum = V(0.0);
-    // Windows from the first that reaches down to this pixel to the last that starts at or before it.
-    for (var oy = (max(y + 1u, KH) - KH + SH - 1u) / SH; oy < OH && oy * SH <= y; oy++) {
-        for (var ox = (max(x + 1u, KW) - KW + SW - 1u) / SW; ox < OW && ox * SW <= x; ox++) {
-            let height = min(oy * SH + KH - TOP, H) - (max(oy * SH, TOP) - TOP);
-            let width = min(ox * SW + KW - LEFT, W) - (max(ox * SW, LEFT) - LEFT);
-            sum += grad[((image + oy) * OW + ox) * C + c] / f32(height * width);
+    let n = i / (H * W * C);
+    // Where the pixel and the windows stand in the padded image.
+    let at = vec2u(i / C % W + LEFT, i / (C * W) % H + TOP);
+    let stride = vec2u(SW, SH);
+    let size = vec2u(KW, KH);
+    let corner = vec2u(LEFT, TOP);
+    let first = (max(at + 1u, size) - size + stride - 1u) / stride;
+    let last = min(at / stride, vec2u(OW - 1u, OH - 1u));
+
+    var total = V(0.0);
+    for (var row = first.y; row <= last.y; row++) {
+        for (var column = first.x; column <= last.x; column++) {
+            let start = vec2u(column, row) * stride;
+            let inside = min(start + size, vec2u(W, H) + corner) - max(start, corner);
+            total += grad[((n * OH + row) * OW + column) * C + i % C] / f32(inside.x * inside.y);
         }
     }
-    output[i] = sum;
+    output[i] = total;
 }

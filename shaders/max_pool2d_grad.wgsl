@@ -1,44 +1,49 @@
-// Gradient of max pooling, one invocation per input pixel: it gathers the gradient of every window that covers it and of
-// which it is the first maximum. No two invocations write the same place.
+// Gradient of max pooling: one invocation per pixel and channel (or four neighbouring channels) of the input looks at the
+// windows that contain it, and takes the gradient of those whose maximum it is the first to equal. No atomics.
 //
-// grad [n, OH, OW, C], input and output [n, H, W, C], all in V: f32, or vec4f along the channels.
-// Header: V, the extents (C in V), KH, KW (window), SH, SW (stride), TOP, LEFT (padding).
+// The header defines V (f32, or vec4f over channels), B (bool, or vec4<bool>), C in units of V, H, W (input), OH, OW
+// (result of the pooling), KH, KW (window), SH, SW (stride), TOP, LEFT (padding).
 
-struct Params { elements: u32 }
+struct Params { n: u32 }    // elements of the input, in units of V
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> grad: array<V>;
-@group(0) @binding(2) var<storage, read> input: array<V>;
-@group(0) @binding(3) var<storage, read_write> output: array<V>;
+@group(0) @binding(1) var<storage, read> input: array<V>;           // [n, H, W, C]
+@group(0) @binding(2) var<storage, read> largest: array<V>;         // [n, OH, OW, C]
+@group(0) @binding(3) var<storage, read> grad: array<V>;            // [n, OH, OW, C]
+@group(0) @binding(4) var<storage, read_write> output: array<V>;    // [n, H, W, C]
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let i = id.x + id.y * groups.x * 64u;
-    if (i >= p.elements) {
+    if (i >= p.n) {
         return;
     }
     let c = i % C;
-    let ix = i / C % W;
-    let iy = i / (C * W) % H;
-    let n = i / (C * W * H);
-    let x = ix + LEFT;
-    let y = iy + TOP;
-    let own = input[i];
-    var sum = V(0.0);
-    // Windows from the first that reaches down to this pixel to the last that starts at or before it.
-    for (var oy = (max(y + 1u, KH) - KH + SH - 1u) / SH; oy < OH && oy * SH <= y; oy++) {
-        for (var ox = (max(x + 1u, KW) - KW + SW - 1u) / SW; ox < OW && ox * SW <= x; ox++) {
-            // 1 as long as no pixel of the window is larger, and none before this one as large.
-            var wins = V(1.0);
-            for (var wy = max(oy * SH, TOP) - TOP; wy < min(oy * SH + KH - TOP, H); wy++) {
-                for (var wx = max(ox * SW, LEFT) - LEFT; wx < min(ox * SW + KW - LEFT, W); wx++) {
-                    let other = input[((n * H + wy) * W + wx) * C + c];
-                    let before = wy < iy || (wy == iy && wx < ix);
-                    wins = select(wins, V(0.0), other > own);
-                    wins = select(wins, select(wins, V(0.0), other == own), before);
+    let n = i / (H * W * C);
+    // Where the pixel and the windows stand in the padded image.
+    let at = vec2u(i / C % W + LEFT, i / (C * W) % H + TOP);
+    let stride = vec2u(SW, SH);
+    let size = vec2u(KW, KH);
+    let first = (max(at + 1u, size) - size + stride - 1u) / stride;
+    let last = min(at / stride, vec2u(OW - 1u, OH - 1u));
+
+    let value = input[i];
+    var total = V(0.0);
+    for (var row = first.y; row <= last.y; row++) {
+        for (var column = first.x; column <= last.x; column++) {
+            let window = ((n * OH + row) * OW + column) * C + c;
+            let wanted = largest[window];
+            // Pixels of the window before this one, in row-major order.
+            var before = B(false);
+            let corner = max(vec2u(column, row) * stride, vec2u(LEFT, TOP));
+            let right = min(column * SW + KW, W + LEFT);
+            for (var y = corner.y; y <= at.y; y++) {
+                let end = select(right, at.x, y == at.y);
+                for (var x = corner.x; x < end; x++) {
+                    before = before | (input[((n * H + y - TOP) * W + x - LEFT) * C + c] == wanted);
                 }
             }
-            sum += wins * grad[((n * OH + oy) * OW + ox) * C + c];
+            total += select(V(0.0), grad[window], (value == wanted) & !before);
         }
     }
-    output[i] = sum;
+    output[i] = total;
 }

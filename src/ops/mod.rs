@@ -51,7 +51,10 @@ pub use pointwise::{
     Pointwise, add, apply, binary, copy, div, elu, exp, gelu, hard_swish, leaky_relu, log, max, min, mul, pointwise,
     pow, relu, relu6, sigmoid, silu, softplus, sqrt, sub, tanh, unary,
 };
-pub use pool2d::{Pool, Pool2d, PoolGrad, average_pool2d, global_average_pool2d, global_max_pool2d, max_pool2d};
+pub use pool2d::{
+    AveragePool2dGrad, MaxPool2dGrad, Pool2d, Pool2dForward, average_pool2d, global_average_pool2d, global_max_pool2d,
+    max_pool2d,
+};
 pub use reduce::{ArgMax, Reduce, Reduction, argmax, max_over, mean, sum, sum_to};
 pub use reshape::{Reshape, flatten, reshape};
 pub use sample::{Given, Sample, Values};
@@ -71,7 +74,6 @@ pub struct Family {
 /// Every op there is.
 pub const FAMILIES: &[Family] = &[
     Family { name: "augment", samples: augment::samples },
-    Family { name: "batch_norm", samples: batch_norm::samples },
     Family { name: "dropout", samples: dropout::samples },
     Family { name: "pointwise", samples: pointwise::samples },
     Family { name: "batch_norm", samples: batch_norm::samples },
