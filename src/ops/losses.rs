@@ -117,7 +117,7 @@ pub enum Divisor {
 /// let losses = graph.input("losses", Meta::f32([8]));
 /// let weights = graph.input("weights", Meta::f32([8]));
 /// let loss = ops::weighted_mean(&mut graph, losses, weights, ops::Divisor::Count)?;
-/// assert_eq!(graph.shape(loss).dims(), []);
+/// assert_eq!(graph.shape(loss).rank(), 0);
 /// # Ok::<(), ocellus::Error>(())
 /// ```
 ///
