@@ -133,18 +133,19 @@ impl Tiles<'_> {
         // SAFETY: every element and every masked vector lies inside its slice, as the caller promises.
         unsafe {
             let mut b = b.as_ptr().add(column);
+            let mut x = [a.as_ptr(); R];
+            for (r, x) in x.iter_mut().enumerate() {
+                *x = x.add(rows[first + r]);
+            }
             for &(start, n) in segments {
-                let mut x = [a.as_ptr(); R];
-                for r in 0..R {
-                    x[r] = a.as_ptr().add(rows[first + r] + start);
-                }
                 for i in 0..n {
                     let mut vectors = [simd.splat_f32s(0.0); V];
                     for (v, vector) in vectors.iter_mut().enumerate() {
                         *vector = load::<S, MASKED>(simd, b.add(v * lanes), mask);
                     }
+                    let at = start + i * step;
                     for r in 0..R {
-                        let x = simd.splat_f32s(*x[r].add(i * step));
+                        let x = simd.splat_f32s(*x[r].add(at));
                         for v in 0..V {
                             sums[r][v] = simd.mul_add_e_f32s(x, vectors[v], sums[r][v]);
                         }

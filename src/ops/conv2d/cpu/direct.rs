@@ -11,7 +11,7 @@ use crate::ops::epilogue::Epilogue;
 use crate::simd::{Product, with_buffer};
 
 /// Floats of the result which a task makes: they stay in the cache until the epilogue has been applied.
-const TASK: usize = 1 << 14;
+const TASK: usize = 1 << 13;
 /// Floats of input and gradient from which a gradient for the weight is summed up in one go.
 const GRAD_BLOCK: usize = 1 << 16;
 
