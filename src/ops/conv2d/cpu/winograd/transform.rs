@@ -217,7 +217,6 @@ where
 ///
 /// The grids must lie in their slices with the channels from `channel` on that the mask lets through.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "the loop body of its caller, for two kinds of mask")]
 unsafe fn square<S: Simd, T: Line<N, M>, const N: usize, const M: usize, const MASKED: bool>(
     simd: S,
     from: &[f32],
@@ -228,21 +227,22 @@ unsafe fn square<S: Simd, T: Line<N, M>, const N: usize, const M: usize, const M
     mask: MemMask<S::m32s>,
 ) {
     let zero = simd.splat_f32s(0.0);
-    let mut halfway = [[zero; N]; M];
-    for j in 0..N {
-        let mut column = [zero; N];
-        for (i, x) in column.iter_mut().enumerate() {
+    let mut halfway = [[zero; M]; N];
+    for (j, column) in halfway.iter_mut().enumerate() {
+        let mut x = [zero; N];
+        for (i, x) in x.iter_mut().enumerate() {
             if let Some(at) = from_grid.at(i, j) {
                 // SAFETY: as the caller promises.
                 *x = unsafe { load::<S, MASKED>(simd, from.as_ptr().offset(at).add(channel), mask) };
             }
         }
-        let column = T::apply(simd, column);
-        for i in 0..M {
-            halfway[i][j] = column[i];
-        }
+        *column = T::apply(simd, x);
     }
-    for (i, row) in halfway.into_iter().enumerate() {
+    for i in 0..M {
+        let mut row = [zero; N];
+        for (x, column) in row.iter_mut().zip(&halfway) {
+            *x = column[i];
+        }
         for (j, x) in T::apply(simd, row).into_iter().enumerate() {
             if let Some(at) = to_grid.at(i, j) {
                 // SAFETY: as the caller promises.
