@@ -27,7 +27,8 @@ pub(super) struct Train {
     /// A folder of class folders (also under train/, val/, test/), a CSV of paths and labels, IDX or CIFAR files; without
     /// it, the sample set of handwritten digits.
     data: Option<PathBuf>,
-    /// A network of the zoo, or a model file; without it, one that suits the size of the pictures.
+    /// A network of the zoo, or a model file; without it, one that suits the size of the pictures, with augmentation,
+    /// schedule and epochs to match.
     #[arg(long, value_name = "NAME|FILE")]
     model: Option<String>,
     /// What to train for; so far, classify.
@@ -173,6 +174,7 @@ impl Train {
         let splits = open_data(data.as_deref())?;
         let probe = splits.train.probe()?;
         let settings = self.settings(earlier, common, data, &splits.train, probe)?;
+        RunFolder::expect_new(&self.out(&settings))?;
         let device = Device::named(&settings.device)?;
         let splits = validation_part(splits, &settings)?;
         let model = self.model(&settings, splits.train.classes.len())?;
@@ -227,8 +229,9 @@ impl Train {
     ) -> Result<Settings> {
         let mut s = match earlier {
             Some(settings) => settings,
-            None if data.is_none() => self.sample_defaults(probe)?,
-            None => self.defaults(probe)?,
+            None if self.model.is_some() => self.defaults(probe)?,
+            None if data.is_none() => self.for_digits(probe)?,
+            None => self.for_pictures(probe, train.len())?,
         };
         s.data = data.map(|p| p.canonicalize().unwrap_or(p));
         if let Some(task) = &self.task {
@@ -279,11 +282,7 @@ impl Train {
     }
 
     /// What suits the bundled digits: a good result in half a minute on two cores.
-    fn sample_defaults(&self, probe: Probe) -> Result<Settings> {
-        let defaults = self.defaults(probe)?;
-        if self.model.is_some() {
-            return Ok(defaults);
-        }
+    fn for_digits(&self, probe: Probe) -> Result<Settings> {
         Ok(Settings {
             model: "lenet".into(),
             image_size: [28, 28],
@@ -291,10 +290,25 @@ impl Train {
             learning_rate: 0.002,
             schedule: Schedule::Cosine,
             augment: Augment::light(),
+            ..self.defaults(probe)?
+        })
+    }
+
+    /// What suits most pictures: where the network is ours to choose, so is how it is trained. Few pictures are shown more
+    /// often; colour ones, which are photographs as a rule, are mirrored too.
+    fn for_pictures(&self, probe: Probe, pictures: usize) -> Result<Settings> {
+        const STEPS: u64 = 3000;
+        let defaults = self.defaults(probe)?;
+        let steps_per_epoch = pictures.div_ceil(defaults.batch_size).max(1) as u64;
+        Ok(Settings {
+            epochs: (STEPS / steps_per_epoch).clamp(10, 60),
+            schedule: Schedule::Cosine,
+            augment: if probe.channels == 3 { Augment::standard() } else { Augment::light() },
             ..defaults
         })
     }
 
+    /// Keras's defaults: a constant learning rate, pictures as they are.
     fn defaults(&self, probe: Probe) -> Result<Settings> {
         let model = self.model.clone();
         let from_file = model.as_deref().filter(|m| is_file(m)).map(Model::open).transpose()?;

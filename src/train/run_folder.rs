@@ -45,12 +45,20 @@ impl RunFolder {
     /// Errors: if it exists already, or cannot be made.
     pub fn create(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
+        Self::expect_new(&path)?;
+        fs::create_dir_all(&path).map_err(|e| Error::io("create", &path, e))?;
+        Ok(Self { path })
+    }
+
+    /// Refuses a path at which something stands: to be asked before the work that would be lost.
+    ///
+    /// Errors: if it exists already.
+    pub fn expect_new(path: &Path) -> Result<()> {
         if path.exists() {
             let message = "exists already: choose another --out or --name, or continue it with --resume";
             return Err(Error::format(path, message));
         }
-        fs::create_dir_all(&path).map_err(|e| Error::io("create", &path, e))?;
-        Ok(Self { path })
+        Ok(())
     }
 
     /// The first of `runs/NAME-1`, `runs/NAME-2`, … which does not exist.
