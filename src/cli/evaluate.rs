@@ -29,7 +29,8 @@ impl Evaluate {
         let mut trained = Trained::open(&self.run, common)?;
         let dataset = self.dataset(&trained)?;
         common.say(format!("{} images from {}", dataset.len(), dataset.root.display()));
-        let images = Images::load(dataset, trained.session.task().input(), Images::CACHE_BYTES, &stop_if_interrupted)?;
+        let shape = trained.session.task().input();
+        let images = Images::load(dataset, shape, trained.kept.settings.cache, &stop_if_interrupted)?;
         images.skipped().iter().for_each(|e| common.say(format!("skipped {e}")));
         let batch_size = usize::from(self.batch_size).try_into().map_err(|_| Error::config("--batch-size is 0"))?;
         let loader = Loader::new(Arc::new(images), LoaderOptions { batch_size, ..LoaderOptions::default() });

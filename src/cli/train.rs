@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Common, evaluate, progress};
 use crate::data::{
-    self, Augment, Dataset, Images, Loader, LoaderOptions, Normalize, Part, Probe, Seed, Splits, open_labelled,
+    self, Augment, Cache, Dataset, Images, Loader, LoaderOptions, Normalize, Part, Probe, Seed, Splits, open_labelled,
 };
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -109,6 +109,9 @@ pub(super) struct Train {
     /// Stop after this many steps.
     #[arg(long, value_name = "N")]
     max_steps: Option<u64>,
+    /// Where decoded pictures are kept: ram, disk (for later runs too), none, or auto.
+    #[arg(long, value_name = "PLACE")]
+    cache: Option<String>,
     /// Threads that decode and put batches together.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     workers: Option<u16>,
@@ -270,6 +273,7 @@ impl Train {
         s.test = self.test.clone().or(s.test);
         s.patience = self.patience.or(s.patience);
         s.max_steps = self.max_steps.or(s.max_steps);
+        s.cache = self.cache.as_deref().map_or(Ok(s.cache), str::parse::<Cache>)?;
         s.shuffle &= !self.no_shuffle;
         s.log_steps |= self.log_steps;
         s.workers = self.workers.map(usize::from).or(s.workers);
@@ -341,6 +345,7 @@ impl Train {
             max_steps: None,
             shuffle: true,
             log_steps: false,
+            cache: Cache::default(),
             workers: None,
             seed: 0,
             device: "auto".into(),
@@ -477,18 +482,14 @@ impl Sets {
         let [h, w] = settings.image_size;
         let total = (splits.train.len() + splits.val.len() + splits.test.len()) as u64;
         let bar = progress::bar(common, total, "reading");
-        let load = |part: Dataset| -> Result<Option<Arc<Images>>> {
-            if part.is_empty() {
-                return Ok(None);
-            }
-            let tick = || {
-                bar.inc(1);
-                if super::interrupted() { Err(Error::Interrupted) } else { Ok(()) }
-            };
-            Images::load(part, [h, w, settings.channels], Images::CACHE_BYTES, &tick).map(|i| Some(Arc::new(i)))
+        let tick = || {
+            bar.inc(1);
+            if super::interrupted() { Err(Error::Interrupted) } else { Ok(()) }
         };
-        let train = load(splits.train)?.ok_or_else(|| Error::config("there are no training images"))?;
-        let (val, test) = (load(splits.val)?, load(splits.test)?);
+        let shape = [h, w, settings.channels];
+        let parts = Images::load_splits(splits, shape, settings.cache, &tick)?;
+        let [train, val, test] = parts.map(|part| part.map(Arc::new));
+        let train = train.ok_or_else(|| Error::config("there are no training images"))?;
         bar.finish_and_clear();
         let sets = Self { train, val, test };
         sets.report(common);
@@ -514,6 +515,7 @@ impl Sets {
             count(self.test.as_ref()),
             train.classes.len()
         ));
+        common.say(format!("cache    decoded images are kept {}", self.train.kept()));
         let counts = train.class_counts();
         let (least, most) = (counts.iter().min().copied().unwrap_or(0), counts.iter().max().copied().unwrap_or(0));
         if least * 3 < most {
