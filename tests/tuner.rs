@@ -1,6 +1,8 @@
 //! Kernels are compared with the CPU before they are used, the fastest is remembered, and neither changes a bit of a run
 //! that is repeated.
 
+mod common;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -66,7 +68,7 @@ impl Op for Double {
 }
 
 fn gpu(cache: Option<&Path>) -> Device {
-    let device = Device::named("gpu").expect("a GPU adapter, if only a software one");
+    let device = common::devices().pop().expect("the second device is a GPU");
     if let Some(folder) = cache {
         device.remember_in(folder.to_owned());
     }
@@ -152,8 +154,6 @@ fn kernels_of_another_run_go_first() {
     assert_eq!(choices(&elsewhere).kernels.into_values().next().unwrap().variant, "times 2.0");
     assert!(!Device::Cpu.adopt(&earlier));
 }
-
-mod common;
 
 /// Losses and weights of a few steps of a small network, bit by bit.
 fn train(device: &Device) -> Vec<u32> {

@@ -15,7 +15,7 @@ use crate::tensor::{Array, DType, Meta, Tensor};
 /// differ by more, the f64 reference decides: the kernel may then be off by the bound, and four times what the CPU is
 /// off at that element, which shows how much rounding there matters.
 pub(super) struct Witness {
-    sample: Sample,
+    op: Arc<dyn Op>,
     graph: Graph,
     inputs: Vec<Tensor>,
     expected: Array,
@@ -29,15 +29,14 @@ impl Witness {
     /// Errors: if the inputs do not fit the op.
     pub fn new(op: &Arc<dyn Op>, metas: &[Meta]) -> Result<Self> {
         let (graph, output) = lone_graph(op, metas)?;
-        let signed = metas.iter().enumerate().map(|(i, meta)| given(op.name(), i, meta));
-        let mut sample = Sample { op: op.clone(), inputs: signed.collect(), differentiable: false };
-        let mut inputs = draw(&sample);
+        let mut inputs = draw(op, metas, values);
         let mut expected = on_cpu(&graph, &inputs)?;
         if !expected.data.iter().any(|x| x.is_finite()) {
             // A logarithm or a root: give it positive numbers.
-            let floats = sample.inputs.iter_mut().filter(|given| given.meta.dtype == DType::F32);
-            floats.for_each(|given| given.values = Values::Uniform(0.1, 1.0));
-            inputs = draw(&sample);
+            inputs = draw(op, metas, |op, i, meta| match meta.dtype {
+                DType::F32 => Values::Uniform(0.1, 1.0),
+                _ => values(op, i, meta),
+            });
             expected = on_cpu(&graph, &inputs)?;
         }
         let tolerance = op.tolerance(&metas.iter().collect::<Vec<_>>(), graph.meta(output));
@@ -48,7 +47,7 @@ impl Witness {
             }
             _ => expected.clone(),
         };
-        Ok(Self { sample, graph, inputs, expected, magnitude, tolerance })
+        Ok(Self { op: op.clone(), graph, inputs, expected, magnitude, tolerance })
     }
 
     /// What is wrong with kernel number `variant`.
@@ -66,7 +65,7 @@ impl Witness {
         with_cpu.objection(result, |i, bound| self.expected.data[i].is_finite().then_some(2.0 * bound))?;
         let values: Vec<Array> = self.inputs.iter().map(Tensor::to_array).collect();
         let output = Meta::f32(self.expected.shape.clone());
-        let truth = self.sample.op.reference(&values.iter().collect::<Vec<_>>(), &output);
+        let truth = self.op.reference(&values.iter().collect::<Vec<_>>(), &output);
         let with_truth = Comparison { expected: &truth, ..with_cpu };
         with_truth.objection(result, |i, bound| {
             let allowed = bound + 4.0 * (self.expected.data[i] - truth.data[i]).abs();
@@ -75,9 +74,21 @@ impl Witness {
     }
 }
 
-fn draw(sample: &Sample) -> Vec<Tensor> {
-    let values = sample.draw(0);
-    values.iter().zip(&sample.inputs).map(|(array, given)| Tensor::from_array(array, given.meta.dtype)).collect()
+/// Numbers drawn for an input; longer ones repeat them. A prime, so that no row is like another.
+const PERIOD: usize = 4099;
+
+/// Values for the inputs of an op.
+pub(super) fn draw(op: &Arc<dyn Op>, metas: &[Meta], values: impl Fn(&str, usize, &Meta) -> Values) -> Vec<Tensor> {
+    let given = |(i, meta): (usize, &Meta)| {
+        let meta = Meta::new([meta.elements().min(PERIOD)], meta.dtype);
+        Given { values: values(op.name(), i, &meta), meta }
+    };
+    let inputs = metas.iter().enumerate().map(given).collect();
+    let drawn = Sample { op: op.clone(), inputs, differentiable: false }.draw(0);
+    let repeat = |(numbers, meta): (&Array, &Meta)| {
+        Tensor::from_array(&Array::from_fn(&meta.shape, |i| numbers.data[i % PERIOD]), meta.dtype)
+    };
+    drawn.iter().zip(metas).map(repeat).collect()
 }
 
 fn on_cpu(graph: &Graph, inputs: &[Tensor]) -> Result<Array> {
@@ -92,7 +103,7 @@ fn on_cpu(graph: &Graph, inputs: &[Tensor]) -> Result<Array> {
 }
 
 /// What values to give to input `i` of an op: of the kind its first sample has there, else between -1 and 1.
-pub(super) fn given(op: &str, i: usize, meta: &Meta) -> Given {
+pub(super) fn values(op: &str, i: usize, meta: &Meta) -> Values {
     static KINDS: LazyLock<HashMap<&str, Vec<Values>>> = LazyLock::new(|| {
         let samples = FAMILIES.iter().flat_map(|family| (family.samples)());
         let mut kinds = HashMap::new();
@@ -103,17 +114,14 @@ pub(super) fn given(op: &str, i: usize, meta: &Meta) -> Given {
         kinds
     });
     let kind = KINDS.get(op).and_then(|values| values.get(i).cloned());
-    let values = match (kind, meta.dtype) {
+    match (kind, meta.dtype) {
         // Ids must exist in a table of any length.
         (_, DType::I32) => Values::Whole(2),
         (_, DType::U8) => Values::Whole(256),
         (Some(Values::Fixed(values)), _) if !values.is_empty() => {
             Values::Fixed(values.iter().copied().cycle().take(meta.elements()).collect())
         }
-        (Some(Values::Uniform(low, high)), _) => Values::Uniform(low, high),
-        (Some(Values::Away(low, high, kinks)), _) => Values::Away(low, high, kinks),
-        (Some(Values::Distinct), _) => Values::Distinct,
+        (Some(kind @ (Values::Uniform(..) | Values::Away(..) | Values::Distinct)), _) => kind,
         _ => Values::Uniform(-1.0, 1.0),
-    };
-    Given { meta: meta.clone(), values }
+    }
 }

@@ -4,14 +4,13 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::adapter::AdapterSummary;
-use super::certify::{Witness, given};
+use super::certify::{Witness, draw, values};
 use super::choices::{Choices, Known, key};
 use super::context::Gpu;
 use super::lone::{lone_graph, lone_program};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Kernel, Node, Op, settle};
-use crate::ops::Sample;
-use crate::tensor::{Meta, Tensor};
+use crate::tensor::Meta;
 
 /// What programs may spend on measuring kernels when they are compiled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,8 +28,8 @@ pub enum Tuning {
 const CERTIFYING: Duration = Duration::from_secs(10);
 /// An op is measured if it has this share of a program's operations.
 const LEAST_SHARE: f64 = 0.02;
-/// Operations above which an op is certified on a small batch.
-const SMALL: u64 = 200_000_000;
+/// Elements of an op's inputs above which it is certified on a small batch.
+const SMALL: usize = 1 << 16;
 /// Time over which runs of a kernel are averaged.
 const MEASURED: Duration = Duration::from_millis(5);
 
@@ -248,8 +247,7 @@ impl Candidate {
     fn measure(&self, gpu: &Arc<Gpu>, known: &Known, left: Duration) -> Result<BTreeMap<String, f64>> {
         let start = Instant::now();
         let (graph, _) = lone_graph(&self.op, &self.inputs)?;
-        let inputs = self.inputs.iter().enumerate().map(|(i, meta)| given(self.op.name(), i, meta)).collect();
-        let values = Sample { op: self.op.clone(), inputs, differentiable: false }.draw(0);
+        let inputs = draw(&self.op, &self.inputs, values);
         let mut times = BTreeMap::new();
         for (number, kernel) in self.kernels.iter().enumerate() {
             if known.failed.contains_key(&kernel.variant) || start.elapsed() >= left {
@@ -257,8 +255,8 @@ impl Candidate {
             }
             // A kernel that the driver refuses is no candidate.
             let Ok(mut program) = lone_program(gpu, &graph, number) else { continue };
-            for (i, (value, meta)) in values.iter().zip(&self.inputs).enumerate() {
-                program.feed(&format!("x{i}"), Tensor::from_array(value, meta.dtype).bytes())?;
+            for (i, tensor) in inputs.iter().enumerate() {
+                program.feed(&format!("x{i}"), tensor.bytes())?;
             }
             // The first run compiles.
             program.repeat(1, &[])?;
@@ -275,10 +273,10 @@ impl Candidate {
         Ok(times)
     }
 
-    /// The inputs of a small batch, if the op is costly and its kernels are the same ones for it.
+    /// The inputs of a small batch, if the op is large and its kernels are the same ones for it.
     fn small_inputs(&self, gpu: &Gpu) -> Vec<Meta> {
         let batch = self.inputs.first().and_then(|meta| meta.dims().first().copied()).unwrap_or(1);
-        if self.flops < SMALL || batch <= 2 {
+        if self.inputs.iter().map(Meta::elements).sum::<usize>() <= SMALL || batch <= 2 {
             return self.inputs.clone();
         }
         let cut = |meta: &Meta| match meta.dims() {

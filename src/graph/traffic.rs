@@ -39,7 +39,8 @@ pub fn least_traffic(graph: &Graph, update: Option<&dyn Update>) -> Result<u64> 
     let graph = optimize(graph, Passes { fuse: false, ..Passes::ALL })?;
     let clusters = clusters(&graph);
     let mut read: HashMap<(usize, Value), usize> = HashMap::new();
-    let mut written: HashMap<Value, usize> = graph.roots().map(|v| (source(&graph, v), graph.meta(v).bytes())).collect();
+    let mut written: HashMap<Value, usize> =
+        graph.roots().map(|v| (source(&graph, v), graph.meta(v).bytes())).collect();
     for (value, node) in graph.iter().filter(|(_, node)| node.op().is_some_and(|op| !op.is_alias())) {
         for input in node.inputs.iter().map(|&v| source(&graph, v)) {
             let bytes = graph.meta(input).bytes();
