@@ -15,7 +15,7 @@ fn fixture(path: &str) -> PathBuf {
 
 fn ocellus(folder: &Path) -> Command {
     let mut command = Command::cargo_bin("ocellus").unwrap();
-    command.current_dir(folder).env("NO_COLOR", "1").env("OCELLUS_CACHE_DIR", folder.join(".cache"));
+    command.current_dir(folder).env("NO_COLOR", "1").env("OCELLUS_CACHE_DIR", folder.join("cache"));
     command
 }
 

@@ -1,6 +1,7 @@
 //! How fast is a device? Kernels and whole training steps, in GFLOP/s and images/s and as a share of what the device was
 //! measured to reach at best. What goes out is a list of [`Measurement`]s.
 
+mod costs;
 mod network;
 mod peak;
 
@@ -14,6 +15,7 @@ use crate::graph::{Graph, Layout, Value};
 use crate::ops::{self, Conv2d};
 use crate::tensor::Meta;
 
+pub use costs::{Costs, StepCosts};
 pub use peak::Peak;
 
 /// One line of a report; what does not apply is left out.
@@ -49,9 +51,12 @@ pub struct Measurement {
     /// Dispatches of a run, on a GPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dispatches: Option<usize>,
-    /// Bytes that the ops of a run read and write.
+    /// Bytes that a run moves through memory; see [`Costs::bytes_moved`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_moved: Option<u64>,
+    /// What it would have to move at least; see [`Costs::bytes_least`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_least: Option<u64>,
 }
 
 /// A group of measurements.

@@ -1,7 +1,7 @@
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::ProgressBar;
@@ -11,7 +11,7 @@ use super::{Common, evaluate, progress};
 use crate::data::{
     self, Augment, Cache, Dataset, Images, Loader, LoaderOptions, Normalize, Part, Probe, Seed, Splits, open_labelled,
 };
-use crate::device::Device;
+use crate::device::{Device, Tuning};
 use crate::error::{Error, Result};
 use crate::interop::safetensors;
 use crate::nn::{Model, zoo};
@@ -178,7 +178,10 @@ impl Train {
         let probe = splits.train.probe()?;
         let settings = self.settings(earlier, common, data, &splits.train, probe)?;
         RunFolder::expect_new(&self.out(&settings))?;
-        let device = Device::named(&settings.device)?;
+        let device = open_device(&settings, common)?;
+        // A config.toml stands in its run's folder.
+        let earlier_run = self.config.as_deref().and_then(Path::parent).and_then(|p| RunFolder::open(p).ok());
+        earlier_run.map_or(Ok(()), |run| adopt(&device, &run, common))?;
         let splits = validation_part(splits, &settings)?;
         let model = self.model(&settings, splits.train.classes.len())?;
         // Everything that can be wrong with network and classes is found before a picture is decoded.
@@ -207,7 +210,8 @@ impl Train {
         if let Some(epochs) = self.epochs {
             kept.settings.epochs = epochs;
         }
-        let device = Device::named(&kept.settings.device)?;
+        let device = open_device(&kept.settings, common)?;
+        adopt(&device, &folder, common)?;
         let splits = validation_part(open_data(kept.settings.data.as_deref())?, &kept.settings)?;
         let sets = Sets::load(splits, &kept.settings, common)?;
         if sets.train.dataset().classes != kept.classes {
@@ -524,6 +528,26 @@ impl Sets {
     }
 }
 
+/// Time for measuring the kernels of the costly ops when a network is first trained on a GPU.
+const TUNING: Duration = Duration::from_secs(1);
+
+fn open_device(settings: &Settings, common: &Common) -> Result<Device> {
+    let device = common.open_device(&settings.device)?;
+    device.tune(Tuning::Within(TUNING));
+    Ok(device)
+}
+
+/// Takes the kernels of an earlier run.
+fn adopt(device: &Device, run: &RunFolder, common: &Common) -> Result<()> {
+    if let Some(choices) = run.choices()?
+        && !device.adopt(&choices)
+    {
+        let (there, here) = (format!("{} ({})", choices.adapter, choices.driver), device.name());
+        common.say(format!("note     the run was on {there}: on {here} results differ in the last bits"));
+    }
+    Ok(())
+}
+
 fn session(kept: &Kept, device: &Device) -> Result<Session<Classifier>> {
     let mut classifier = Classifier::new(kept.model.clone(), kept.classes.clone(), kept.normalization.clone())?;
     let Settings { label_smoothing, class_weights, optimizer, seed, .. } = &kept.settings;
@@ -591,6 +615,7 @@ fn train(
         Err(Error::Interrupted) => {
             folder.save_weights("last", session.weights())?;
             folder.save_checkpoint(session.weights(), moments, &state)?;
+            folder.save_choices(session.device())?;
             let at = folder.path().display();
             common.say(format!("interrupted after step {}: saved; go on with ocellus train --resume {at}", state.step));
             return Err(Error::Interrupted);
@@ -715,6 +740,7 @@ impl Observer<Classifier> for Watcher<'_> {
         }
         self.folder.save_weights("last", session.weights())?;
         self.folder.save_checkpoint(session.weights(), self.moments, progress)?;
+        self.folder.save_choices(session.device())?;
         let EpochReport { epoch, step, seconds, learning_rate, train, val, images_per_s, waiting, best } = *report;
         let val_text = val.map_or(String::new(), |v| {
             format!("   val loss {:.4} accuracy {:.2} %{}", v.loss, 100.0 * v.metric, if best { " *" } else { "" })

@@ -21,11 +21,9 @@ impl CacheFolder {
         Self(path.into())
     }
 
-    /// `OCELLUS_CACHE_DIR/images`, or `ocellus/images` where the platform keeps caches; `None` if it has no such place.
+    /// `images` in the folder of all caches; `None` if the platform has no such place.
     pub fn of_user() -> Option<Self> {
-        let named = std::env::var_os("OCELLUS_CACHE_DIR").filter(|folder| !folder.is_empty()).map(PathBuf::from);
-        let root = named.or_else(|| dirs::cache_dir().map(|caches| caches.join("ocellus")))?;
-        Some(Self(root.join("images")))
+        Some(Self::new(crate::caches::folder()?.join("images")))
     }
 
     pub fn path(&self) -> &Path {
