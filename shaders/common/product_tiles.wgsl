@@ -17,22 +17,22 @@ fn fill(t: Tile, first: u32, local: u32) {
     if (local < 128u) {
         let quad = local % TERM_QUADS;
         let row = local / TERM_QUADS;
-        let inside = f32(first + quad < t.last);
-        let block = transpose(a_block(a_rows(t.matrix, t.row + row * 4u), min(first + quad, last)));
+        let inside = select(0.0, 1.0, first + quad < t.last);
+        let vectors = inside * transpose(a_block(a_rows(t.matrix, t.row + row * 4u), min(first + quad, last)));
         let at = quad * 4u * QUADS + (row ^ (quad * SWIZZLE));
-        tile_a[at] = block[0] * inside;
-        tile_a[at + QUADS] = block[1] * inside;
-        tile_a[at + 2u * QUADS] = block[2] * inside;
-        tile_a[at + 3u * QUADS] = block[3] * inside;
+        tile_a[at] = vectors[0];
+        tile_a[at + QUADS] = vectors[1];
+        tile_a[at + 2u * QUADS] = vectors[2];
+        tile_a[at + 3u * QUADS] = vectors[3];
     } else {
         let column = local % QUADS;
         let quad = local / QUADS % TERM_QUADS;
-        let block = b_block(b_columns(t.matrix, t.column + column), min(first + quad, last));
+        let vectors = b_block(b_columns(t.matrix, t.column + column), min(first + quad, last));
         let at = quad * 4u * QUADS + column;
-        tile_b[at] = block[0];
-        tile_b[at + QUADS] = block[1];
-        tile_b[at + 2u * QUADS] = block[2];
-        tile_b[at + 3u * QUADS] = block[3];
+        tile_b[at] = vectors[0];
+        tile_b[at + QUADS] = vectors[1];
+        tile_b[at + 2u * QUADS] = vectors[2];
+        tile_b[at + 3u * QUADS] = vectors[3];
     }
 }
 
