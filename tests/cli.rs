@@ -369,6 +369,7 @@ fn ctrl_c_saves_and_exits_130() {
     small_model(folder.path());
     let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("ocellus"))
         .current_dir(folder.path())
+        .env("OCELLUS_CACHE_DIR", folder.path().join(".cache"))
         .args(["train", "photos", "--model", "small.toml", "--device", "cpu", "--epochs", "1000000", "--out", "run"])
         .stderr(std::process::Stdio::null())
         .spawn()

@@ -311,7 +311,7 @@ mod tests {
         let pictures = Pictures { sources: setting.sources.iter().collect(), shape: SHAPE };
         let interrupted = pictures.decode(Cache::Disk, Some(&setting.folder()), &|| Err(Error::Interrupted));
         assert!(matches!(interrupted, Err(Error::Interrupted)));
-        assert_eq!(setting.cache_files(), [PathBuf::new(); 0]);
+        assert!(setting.cache_files().is_empty());
     }
 
     #[test]

@@ -17,6 +17,7 @@ struct Entry {
 }
 
 impl CacheFolder {
+    #[cfg(test)]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }
