@@ -24,7 +24,7 @@ impl CacheFolder {
 
     /// `images` in the folder of all caches; `None` if the platform has no such place.
     pub fn of_user() -> Option<Self> {
-        Some(Self::new(crate::caches::folder()?.join("images")))
+        Some(Self(crate::caches::folder()?.join("images")))
     }
 
     pub fn path(&self) -> &Path {
