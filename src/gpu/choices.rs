@@ -21,7 +21,7 @@ pub struct Choices {
     pub backend: String,
     /// Driver and version.
     pub driver: String,
-    /// By key; see [`key`].
+    /// By the name of the op and a fingerprint of its kernels.
     #[serde(default)]
     pub kernels: BTreeMap<String, Known>,
 }
