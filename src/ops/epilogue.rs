@@ -79,6 +79,11 @@ impl<'a> Epilogue<'a> {
         Self { expression, further, columns: result.last() }
     }
 
+    /// None at all.
+    pub fn none() -> Self {
+        Self { expression: None, further: Vec::new(), columns: 1 }
+    }
+
     /// Applies it to `elements`, which stand in the result from position `start` on, while they are in the cache.
     pub fn apply(&self, start: usize, elements: &mut [f32]) {
         let Some(expression) = self.expression else { return };

@@ -53,9 +53,13 @@ impl Op for Conv2dGradInput {
         result
     }
 
-    fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>, _scratch: &mut [f32]) {
+    fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>, scratch: &mut [f32]) {
         let g = self.known(&[inputs[0].meta, inputs[1].meta]);
-        cpu::grad_input(&g, inputs[0].f32(), inputs[1].f32(), output.f32());
+        cpu::grad_input(&g, inputs[0].f32(), inputs[1].f32(), output.f32(), scratch);
+    }
+
+    fn cpu_scratch(&self, inputs: &[&Meta], _output: &Meta) -> usize {
+        cpu::grad_input_scratch(&self.known(inputs))
     }
 
     fn kernels(&self, inputs: &[&Meta], output: &Meta, capabilities: &Capabilities) -> Vec<Kernel> {

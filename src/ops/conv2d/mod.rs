@@ -196,10 +196,14 @@ impl Op for Conv2dForward {
         epilogue::reference(self.epilogue.as_ref(), result, &inputs[2..])
     }
 
-    fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>, _scratch: &mut [f32]) {
+    fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>, scratch: &mut [f32]) {
         let g = self.geometry(&[inputs[0].meta, inputs[1].meta]);
         let epilogue = Epilogue::new(self.epilogue.as_ref(), &inputs[2..], &output.meta.shape);
-        cpu::forward(&g, inputs[0].f32(), inputs[1].f32(), output.f32(), &epilogue);
+        cpu::forward(&g, inputs[0].f32(), inputs[1].f32(), output.f32(), &epilogue, scratch);
+    }
+
+    fn cpu_scratch(&self, inputs: &[&Meta], _output: &Meta) -> usize {
+        cpu::forward_scratch(&self.geometry(inputs))
     }
 
     fn kernels(&self, inputs: &[&Meta], output: &Meta, capabilities: &Capabilities) -> Vec<Kernel> {

@@ -31,6 +31,14 @@ fn cases() -> Vec<(Conv2d, [usize; 4], [usize; 4])> {
         (Conv2d { padding: [2; 4], ..plain }, [1, 4, 5, 4], [2, 2, 4, 4]),
         (Conv2d { padding: [3; 4], ..plain }, [1, 4, 5, 4], [3, 3, 4, 4]),
         (Conv2d { groups: 4, dilation: [2, 1], padding: [2, 1, 1, 1], ..plain }, [2, 6, 5, 4], [3, 3, 1, 4]),
+        // Enough channels for Winograd's algorithm: tiles cut off by the result, whole ones, padding beyond the window.
+        (same, [2, 9, 6, 16], [3, 3, 16, 20]),
+        (plain, [3, 10, 14, 17], [3, 3, 17, 16]),
+        (same, [9, 4, 8, 33], [3, 3, 33, 48]),
+        (Conv2d { padding: [2, 0, 1, 4], ..plain }, [1, 7, 9, 16], [3, 3, 16, 16]),
+        // The gradient for the input of each phase of a stride longer than the window, or with gaps in it.
+        (Conv2d { stride: [3, 2], dilation: [2, 2], padding: [3, 2, 1, 5], groups: 2 }, [2, 8, 9, 6], [3, 2, 3, 4]),
+        (Conv2d { stride: [2, 2], ..same }, [2, 8, 8, 16], [3, 3, 16, 32]),
     ]
 }
 

@@ -1,0 +1,90 @@
+//! Convolution on the CPU: 3×3 windows by Winograd's algorithm where that saves arithmetic, depthwise ones by loops over
+//! channels, the others directly. Images are shared out among the cores; what is computed does not depend on how many
+//! there are.
+
+mod depthwise;
+mod direct;
+mod winograd;
+
+use rayon::prelude::*;
+
+use super::Geometry;
+use crate::ops::epilogue::Epilogue;
+
+/// Partial gradients for a weight, each of some images: at most that many, of so many floats together. Their number
+/// depends on the shapes alone, so that sums are the same on any number of cores.
+const MOST_PARTS: usize = 8;
+const PART_FLOATS: usize = 1 << 23;
+
+pub(super) fn forward_scratch(g: &Geometry) -> usize {
+    if winograd::suits(g) { winograd::weight_len(g) } else { 0 }
+}
+
+pub(super) fn forward(
+    g: &Geometry,
+    input: &[f32],
+    weight: &[f32],
+    output: &mut [f32],
+    epilogue: &Epilogue<'_>,
+    scratch: &mut [f32],
+) {
+    if g.is_depthwise() {
+        depthwise::forward(g, input, weight, output, epilogue);
+    } else if winograd::suits(g) {
+        winograd::forward(g, input, weight, output, epilogue, scratch);
+    } else {
+        direct::forward(g, input, weight, output, epilogue);
+    }
+}
+
+pub(super) fn grad_input_scratch(g: &Geometry) -> usize {
+    let weight = if g.is_depthwise() { 0 } else { g.terms() * g.filters };
+    weight + winograd::turned(g).map_or(0, |t| winograd::weight_len(&t))
+}
+
+pub(super) fn grad_input(g: &Geometry, grad: &[f32], weight: &[f32], output: &mut [f32], scratch: &mut [f32]) {
+    if g.is_depthwise() {
+        return depthwise::grad_input(g, grad, weight, output);
+    }
+    let (kernel, scratch) = scratch.split_at_mut(g.terms() * g.filters);
+    match winograd::turned(g) {
+        Some(t) => {
+            winograd::turn(g, weight, kernel);
+            winograd::forward(&t, grad, kernel, output, &Epilogue::none(), scratch);
+        }
+        None => direct::grad_input(g, grad, weight, output, kernel),
+    }
+}
+
+/// Of images that are summed one after the other.
+fn parts(g: &Geometry) -> usize {
+    (PART_FLOATS / (g.terms() * g.filters)).clamp(1, MOST_PARTS).min(g.n)
+}
+
+pub(super) fn grad_weight_scratch(g: &Geometry) -> usize {
+    if winograd::suits(g) { winograd::grad_weight_scratch(g) } else { parts(g) * g.terms() * g.filters }
+}
+
+pub(super) fn grad_weight(g: &Geometry, input: &[f32], grad: &[f32], output: &mut [f32], scratch: &mut [f32]) {
+    if winograd::suits(g) {
+        return winograd::grad_weight(g, input, grad, output, scratch);
+    }
+    let (len, parts) = (g.terms() * g.filters, parts(g));
+    let share = g.n.div_ceil(parts);
+    scratch[..parts * len].par_chunks_exact_mut(len).enumerate().for_each(|(part, sum)| {
+        sum.fill(0.0);
+        for image in part * share..((part + 1) * share).min(g.n) {
+            let pixels = &input[image * g.input_len()..][..g.input_len()];
+            let grad = &grad[image * g.output_len()..][..g.output_len()];
+            if g.is_depthwise() {
+                depthwise::grad_weight(g, pixels, grad, sum);
+            } else {
+                direct::grad_weight(g, pixels, grad, sum);
+            }
+        }
+    });
+    output.copy_from_slice(&scratch[..len]);
+    for part in scratch[len..parts * len].chunks_exact(len) {
+        output.iter_mut().zip(part).for_each(|(o, p)| *o += p);
+    }
+}
