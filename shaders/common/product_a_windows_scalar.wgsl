@@ -1,25 +1,32 @@
 // A: what lies under the window of a convolution, as in product_a_windows_vec4.wgsl, for any number of channels: those of
 // a picture, mostly.
 
-struct Rows { y: vec4u, x: vec4u, image: vec4u }
+// Row and column of a window in the padded image, and the first row of its image, for each of four windows.
+struct Rows { r0: vec3u, r1: vec3u, r2: vec3u, r3: vec3u }
 
-fn a_rows(matrix: u32, row: u32) -> Rows {
-    let pixels = min(vec4u(row) + vec4u(0u, 1u, 2u, 3u), vec4u(p.rows - 1u));
-    return Rows(pixels / OW % OH * SH, pixels % OW * SW, (matrix + pixels / (OH * OW)) * H);
+fn origin(matrix: u32, row: u32) -> vec3u {
+    let pixel = min(row, p.rows - 1u);
+    return vec3u(pixel / OW % OH * SH, pixel % OW * SW, (matrix + pixel / (OH * OW)) * H);
 }
 
-// One term of four rows.
-fn a_term(rows: Rows, term: u32) -> vec4f {
+fn a_rows(matrix: u32, row: u32) -> Rows {
+    return Rows(origin(matrix, row), origin(matrix, row + 1u), origin(matrix, row + 2u), origin(matrix, row + 3u));
+}
+
+fn pixel(at: vec3u, term: u32) -> f32 {
     let tap = term / C;
-    let y = rows.y + (tap / KW * DH - TOP);
-    let x = rows.x + (tap % KW * DW - LEFT);
-    let inside = (y / UP_H < vec4u(H)) & (x / UP_W < vec4u(W)) & (y % UP_H == vec4u()) & (x % UP_W == vec4u())
-        & vec4<bool>(term < p.terms);
-    let at = select(vec4u(), ((rows.image + y / UP_H) * W + x / UP_W) * C + term % C, inside);
-    return select(vec4f(), vec4f(a[at.x], a[at.y], a[at.z], a[at.w]), inside);
+    let y = at.x + tap / KW * DH - TOP;
+    let x = at.y + tap % KW * DW - LEFT;
+    let inside = y / UP_H < H && x / UP_W < W && y % UP_H == 0u && x % UP_W == 0u && term < p.terms;
+    let place = ((at.z + y / UP_H) * W + x / UP_W) * C + term % C;
+    return select(0.0, a[select(0u, place, inside)], inside);
+}
+
+fn row_of(at: vec3u, quad: u32) -> vec4f {
+    let term = 4u * quad;
+    return vec4f(pixel(at, term), pixel(at, term + 1u), pixel(at, term + 2u), pixel(at, term + 3u));
 }
 
 fn a_block(rows: Rows, quad: u32) -> mat4x4f {
-    let term = 4u * quad;
-    return transpose(mat4x4f(a_term(rows, term), a_term(rows, term + 1u), a_term(rows, term + 2u), a_term(rows, term + 3u)));
+    return mat4x4f(row_of(rows.r0, quad), row_of(rows.r1, quad), row_of(rows.r2, quad), row_of(rows.r3, quad));
 }

@@ -172,7 +172,8 @@ impl Product<'_> {
         let tiles = self.tiles(scheme);
         let wanted = match scheme {
             Scheme::Registers => 1 << 12,
-            _ if capabilities.software => 32,
+            // More than there are cores: short stretches of both operands stay in a core's cache.
+            _ if capabilities.software => 256,
             _ => 2 * FULL,
         };
         if tiles * 2 > wanted {

@@ -180,7 +180,7 @@ pub(super) fn forward(
     let mut kernels = Vec::new();
     if g.groups == 1 {
         kernels.extend(windows.products(Binding::Input(1), result, capabilities));
-        winograd::insert(&mut kernels, &windows, result, capabilities);
+        winograd::append(&mut kernels, &windows, result, capabilities);
     } else if g.is_depthwise() && g.channels.is_multiple_of(4) {
         kernels.push(windows.depthwise(result));
     }
@@ -210,7 +210,7 @@ pub(super) fn grad_input(g: &Geometry, inputs: &[&Meta], output: &Meta, capabili
         Some(windows) if g.groups == 1 => {
             kernels = windows.products(Binding::Scratch(0), result, capabilities);
             kernels.iter_mut().for_each(|kernel| flip_first(kernel, g));
-            winograd::insert(&mut kernels, &windows, result, capabilities);
+            winograd::append(&mut kernels, &windows, result, capabilities);
         }
         Some(windows) if g.is_depthwise() && g.channels.is_multiple_of(4) => kernels.push(windows.depthwise(result)),
         _ => {}

@@ -6,20 +6,13 @@ use super::kernels::{WORKGROUP, Windows};
 use crate::graph::{Binding, Capabilities, Kernel, Launch};
 use crate::ops::product::{Product, Stored, matrix_a, matrix_b};
 
-/// Channels and filters below which the transforms cost more than the products save.
-const WORTHWHILE: usize = 32;
-
-/// Adds Winograd's form to the kernels of a convolution, if it has one: first where it pays.
-pub(super) fn insert(kernels: &mut Vec<Kernel>, windows: &Windows, result: Stored<'_>, capabilities: &Capabilities) {
+/// Adds Winograd's form to the kernels of a convolution, if it has one. It comes after the direct forms: it moves four times
+/// the input and the result besides, and whether that costs more than it saves only a measurement can tell.
+pub(super) fn append(kernels: &mut Vec<Kernel>, windows: &Windows, result: Stored<'_>, capabilities: &Capabilities) {
     let fits = windows.size == [3, 3] && [windows.stride, windows.dilation, windows.up] == [[1; 2]; 3];
-    if !fits || windows.channels % 4 != 0 || windows.filters % 4 != 0 {
-        return;
+    if fits && windows.channels.is_multiple_of(4) && windows.filters.is_multiple_of(4) {
+        kernels.push(kernel(windows, result, capabilities));
     }
-    // In software arithmetic is what there is least of; on hardware the traffic of the transforms may eat the gain, which
-    // only a measurement can tell.
-    let pays = windows.channels.min(windows.filters) >= WORTHWHILE && capabilities.subgroup.is_some();
-    let at = if capabilities.software && pays { 0 } else { kernels.len() };
-    kernels.insert(at, kernel(windows, result, capabilities));
 }
 
 /// Scratch: 0 the weight, 1 the input, 2 the product, all transformed.
