@@ -107,7 +107,10 @@ impl Op for Pointwise {
         let candidates: Vec<Value> = at.inputs.iter().copied().chain([at.output, at.grad]).collect();
         let (expression, used) = Expression::of_used(&derivative, candidates.len());
         let inputs: Vec<Value> = used.into_iter().map(|i| candidates[i]).collect();
-        let full = graph.apply(Self::new(expression, self.shape.clone()), &inputs)?;
+        let full = match *inputs {
+            [x] if expression == Expression::of(Function::Identity) && *graph.shape(x) == self.shape => x,
+            _ => graph.apply(Self::new(expression, self.shape.clone()), &inputs)?,
+        };
         let target = graph.shape(at.inputs[of]).clone();
         super::sum_to(graph, full, &target).map(Some)
     }
@@ -229,11 +232,20 @@ struct Reader<'a> {
     view: View<'a>,
     access: Access,
     shape: &'a Shape,
+    /// A short vector again and again: a block from any element of it on.
+    repeated: Vec<f32>,
 }
 
 impl<'a> Reader<'a> {
     fn new(view: &View<'a>, shape: &'a Shape) -> Self {
-        Self { view: *view, access: Access::of(&view.meta.shape, shape), shape }
+        let access = Access::of(&view.meta.shape, shape);
+        let repeated = match access {
+            Access::Suffix(len) if len <= BLOCK && view.meta.dtype == DType::F32 => {
+                view.f32().repeat(BLOCK.div_ceil(len) + 1)
+            }
+            _ => Vec::new(),
+        };
+        Self { view: *view, access, shape, repeated }
     }
 
     fn at(&self, i: usize) -> f32 {
@@ -252,6 +264,9 @@ impl<'a> Reader<'a> {
                 return BlockInput::Row(&self.view.f32()[start..start + n]);
             }
             Access::Same => row.iter_mut().enumerate().for_each(|(i, x)| *x = self.at(start + i)),
+            Access::Suffix(len) if !self.repeated.is_empty() => {
+                return BlockInput::Row(&self.repeated[start % len..][..n]);
+            }
             Access::Suffix(len) if self.view.meta.dtype == DType::F32 => repeat(self.view.f32(), start % len, row),
             Access::Suffix(len) => row.iter_mut().enumerate().for_each(|(i, x)| *x = self.at((start + i) % len)),
             Access::Strided(strides) => self.gather(strides, start, row),

@@ -2,7 +2,7 @@ use super::{Expression, Function, Operand};
 use crate::simd::vectorized;
 
 /// Elements which are evaluated together: a few such rows stay in the first-level cache.
-pub const BLOCK: usize = 1024;
+pub const BLOCK: usize = 512;
 
 /// Where the elements of an expression's input come from, within one block.
 #[derive(Clone, Copy)]
@@ -100,11 +100,16 @@ fn binary(x: BlockInput<'_>, y: BlockInput<'_>, output: &mut [f32], f: impl Fn(f
 
 #[inline(always)]
 fn select(condition: BlockInput<'_>, x: BlockInput<'_>, y: BlockInput<'_>, output: &mut [f32]) {
-    binary(condition, x, output, |c, x| if c != 0.0 { x } else { 0.0 });
-    let mut other = [0.0; BLOCK];
-    let other = &mut other[..output.len()];
-    binary(condition, y, other, |c, y| if c != 0.0 { 0.0 } else { y });
-    output.iter_mut().zip(other).for_each(|(o, other)| *o += *other);
+    use BlockInput::{Row, Scalar};
+    match (condition, x, y) {
+        (Scalar(c), x, y) => unary(if c != 0.0 { x } else { y }, output, |x| x),
+        (Row(c), Scalar(x), y) => binary(Row(c), y, output, |c, y| if c != 0.0 { x } else { y }),
+        (Row(c), x, Scalar(y)) => binary(Row(c), x, output, |c, x| if c != 0.0 { x } else { y }),
+        (Row(c), Row(x), Row(y)) => {
+            let operands = c.iter().zip(x).zip(y);
+            output.iter_mut().zip(operands).for_each(|(o, ((&c, &x), &y))| *o = if c != 0.0 { x } else { y });
+        }
+    }
 }
 
 /// Exponential without branches, so that rows of it vectorise. Range reduction to [-ln 2 / 2, ln 2 / 2] and a polynomial

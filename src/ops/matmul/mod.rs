@@ -120,7 +120,7 @@ impl Op for MatMul {
     }
 
     fn cpu_scratch(&self, inputs: &[&Meta], _output: &Meta) -> usize {
-        cpu::scratch(self.known_extents(inputs))
+        cpu::scratch(self, self.known_extents(inputs))
     }
 
     fn kernels(&self, inputs: &[&Meta], output: &Meta, capabilities: &Capabilities) -> Vec<Kernel> {
@@ -190,6 +190,16 @@ pub(super) fn samples() -> Vec<Sample> {
     }
     let plain = || MatMul::default();
     samples.push(Sample::new(plain(), [&[5, 1100], &[1100, 12]]).forward_only());
+    // One extent of the three long.
+    samples.push(Sample::new(plain(), [&[97, 1300], &[1300, 40]]).forward_only());
+    for transposes in 0..4 {
+        let op = MatMul { transpose_a: transposes & 1 != 0, transpose_b: transposes & 2 != 0, epilogue: None };
+        for [m, n, k] in [[13, 401, 97], [401, 35, 9], [31, 33, 1291]] {
+            let a = if op.transpose_a { [k, m] } else { [m, k] };
+            let b = if op.transpose_b { [n, k] } else { [k, n] };
+            samples.push(Sample::new(op.clone(), [&a, &b]).forward_only());
+        }
+    }
     samples.push(Sample::new(plain(), [&[300, 20], &[20, 130]]).forward_only());
     // Long sums of few elements are split.
     let long = |transpose_a, transpose_b| MatMul { transpose_a, transpose_b, epilogue: None };

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::sample::{Given, Sample};
 use crate::error::{Error, Result};
-use crate::graph::{Backward, Binding, Capabilities, Graph, Kernel, Op, Tolerance, Value};
+use crate::graph::{Backward, Binding, Capabilities, Expression, Function, Graph, Kernel, Op, Tolerance, Value};
 use crate::simd::vectorized;
 use crate::tensor::{Array, Meta, View, ViewMut};
 use geometry::{Geometry, variant};
@@ -163,7 +163,22 @@ fn taps(pool: Pool2d, size: [usize; 2], row: usize, column: usize) -> impl Itera
 /// Errors: if x is not f32 `[n, h, w, c]`, if the window is larger than the padded input, or the padding as large as the
 /// window.
 pub fn max_pool2d(graph: &mut Graph, x: Value, pool: Pool2d) -> Result<Value> {
-    graph.apply(Pool2dForward { pooling: Pooling::Max, pool }, &[x])
+    let max = Pool2dForward { pooling: Pooling::Max, pool };
+    // The largest of rectified values is the largest value, rectified: fewer of them, forward and backward.
+    match rectified(graph, x) {
+        Some(raw) => {
+            let largest = graph.apply(max, &[raw])?;
+            super::relu(graph, largest)
+        }
+        None => graph.apply(max, &[x]),
+    }
+}
+
+/// What `x` is the [`relu`](super::relu) of.
+fn rectified(graph: &Graph, x: Value) -> Option<Value> {
+    let node = graph.node(x);
+    let is_relu = *node.op()?.expression()? == Expression::of(Function::Relu);
+    is_relu.then(|| node.inputs[0])
 }
 
 /// The mean under each position of the window, padding not counted. Otherwise like [`max_pool2d`].
