@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Kind, Place, Plan, Update, Value};
+use crate::graph::{Graph, Kind, Op, Place, Plan, Update, Value};
 use crate::tensor::{Meta, Tensor, View, ViewMut};
 use memory::Memory;
 use weights::Arenas;
@@ -19,7 +19,7 @@ pub use weights::{Arena, Weights};
 /// A planned graph with its memory.
 pub struct Program {
     plan: Plan,
-    steps: Vec<Planned>,
+    steps: Arc<[Planned]>,
     weights: Weights,
     update: Option<Arc<dyn Update>>,
     pools: Vec<Memory>,
@@ -31,9 +31,9 @@ pub struct Program {
 
 /// One step with everything looked up.
 struct Planned {
-    value: Value,
-    output: Place,
-    inputs: Vec<Place>,
+    op: Arc<dyn Op>,
+    output: (Meta, Place),
+    inputs: Vec<(Meta, Place)>,
     scratch: usize,
 }
 
@@ -42,7 +42,7 @@ impl Program {
     pub fn new(graph: &Graph, weights: &Weights, update: Option<Arc<dyn Update>>) -> Result<Self> {
         let plan = Plan::new(graph, weights.parameters(), weights.states(), false, |_, _| Vec::new())?;
         let graph = &plan.graph;
-        let steps: Vec<Planned> = plan.steps.iter().map(|s| Planned::new(&plan, s.value)).collect();
+        let steps: Arc<[Planned]> = plan.steps.iter().map(|s| Planned::new(&plan, s.value)).collect();
         let scratch = steps.iter().map(|s| s.scratch).max().unwrap_or(0);
         let inputs = graph
             .nodes()
@@ -91,11 +91,15 @@ impl Program {
 
     /// Executes every step, then the update with its scalars; the results wait for [`Program::take_result`].
     pub fn run(&mut self, scalars: &[f32]) -> Result<()> {
+        // As work of the pool, not beside it: else each op would hand its own over, and wait.
+        rayon::scope(|_| self.run_in_pool(scalars))
+    }
+
+    fn run_in_pool(&mut self, scalars: &[f32]) -> Result<()> {
         let weights = self.weights.clone();
         let mut arenas = weights.lock();
-        for i in 0..self.steps.len() {
-            self.step(i, &mut arenas);
-        }
+        let steps = self.steps.clone();
+        steps.iter().for_each(|step| self.step(step, &mut arenas));
         if !self.plan.graph.updates().is_empty() {
             let Arenas { states, next_states, .. } = &mut *arenas;
             for (state, _) in self.plan.graph.updates() {
@@ -113,24 +117,20 @@ impl Program {
         Ok(())
     }
 
-    fn step(&mut self, index: usize, arenas: &mut Arenas) {
-        let step = &self.steps[index];
-        let (output, inputs, n) = (step.output, step.inputs.clone(), step.scratch);
-        let node = self.plan.graph.node(step.value).clone();
-        let output_at = self.pointer(output, arenas);
-        let pointers: Vec<*mut u8> = inputs.iter().map(|&p| self.pointer(p, arenas)).collect();
-        let metas: Vec<&Meta> = node.inputs.iter().map(|&v| self.plan.graph.meta(v)).collect();
-        let views: Vec<View<'_>> = pointers
-            .iter()
-            .zip(&metas)
-            // SAFETY: the plan gives each value a range inside its memory, which lives as long as the program.
-            .map(|(&p, &meta)| View::new(meta, unsafe { std::slice::from_raw_parts(p, meta.bytes()) }))
+    fn step(&mut self, step: &Planned, arenas: &mut Arenas) {
+        let views: Vec<View<'_>> = (step.inputs.iter())
+            .map(|(meta, place)| {
+                let pointer = self.pointer(*place, arenas);
+                // SAFETY: the plan gives each value a range inside its memory, which lives as long as the program.
+                View::new(meta, unsafe { std::slice::from_raw_parts(pointer, meta.bytes()) })
+            })
             .collect();
+        let (meta, place) = &step.output;
+        let pointer = self.pointer(*place, arenas);
         // SAFETY: as above; the plan lets no value share memory with another that is alive at the same step, so that
         // this range overlaps none of the views.
-        let bytes = unsafe { std::slice::from_raw_parts_mut(output_at, node.meta.bytes()) };
-        let op = node.op().expect("steps are ops");
-        op.cpu(&views, ViewMut::new(&node.meta, bytes), &mut self.scratch[..n]);
+        let bytes = unsafe { std::slice::from_raw_parts_mut(pointer, meta.bytes()) };
+        step.op.cpu(&views, ViewMut::new(meta, bytes), &mut self.scratch[..step.scratch]);
     }
 
     fn pointer(&mut self, place: Place, arenas: &mut Arenas) -> *mut u8 {
@@ -188,15 +188,12 @@ impl Program {
 
 impl Planned {
     fn new(plan: &Plan, value: Value) -> Self {
-        let graph = &plan.graph;
-        let node = graph.node(value);
-        let metas: Vec<&Meta> = node.inputs.iter().map(|&v| graph.meta(v)).collect();
-        let op = node.op().expect("steps are ops");
-        Self {
-            value,
-            output: plan.place(value),
-            inputs: node.inputs.iter().map(|&v| plan.place(v)).collect(),
-            scratch: op.cpu_scratch(&metas, &node.meta),
-        }
+        let placed = |v: Value| (plan.graph.meta(v).clone(), plan.place(v));
+        let node = plan.graph.node(value);
+        let inputs: Vec<(Meta, Place)> = node.inputs.iter().map(|&v| placed(v)).collect();
+        let Kind::Op(op) = &node.kind else { unreachable!("steps are ops") };
+        let metas: Vec<&Meta> = inputs.iter().map(|(meta, _)| meta).collect();
+        let scratch = op.cpu_scratch(&metas, &node.meta);
+        Self { op: op.clone(), output: placed(value), inputs, scratch }
     }
 }

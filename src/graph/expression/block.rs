@@ -101,15 +101,22 @@ fn binary(x: BlockInput<'_>, y: BlockInput<'_>, output: &mut [f32], f: impl Fn(f
 #[inline(always)]
 fn select(condition: BlockInput<'_>, x: BlockInput<'_>, y: BlockInput<'_>, output: &mut [f32]) {
     use BlockInput::{Row, Scalar};
-    match (condition, x, y) {
-        (Scalar(c), x, y) => unary(if c != 0.0 { x } else { y }, output, |x| x),
-        (Row(c), Scalar(x), y) => binary(Row(c), y, output, |c, y| if c != 0.0 { x } else { y }),
-        (Row(c), x, Scalar(y)) => binary(Row(c), x, output, |c, x| if c != 0.0 { x } else { y }),
-        (Row(c), Row(x), Row(y)) => {
-            let operands = c.iter().zip(x).zip(y);
-            output.iter_mut().zip(operands).for_each(|(o, ((&c, &x), &y))| *o = if c != 0.0 { x } else { y });
-        }
+    let c = match condition {
+        Scalar(c) => return unary(if c != 0.0 { x } else { y }, output, |x| x),
+        Row(c) => c,
+    };
+    let all = output.iter_mut().zip(c);
+    match (x, y) {
+        (Scalar(x), Scalar(y)) => all.for_each(|(o, &c)| *o = pick(c, x, y)),
+        (Scalar(x), Row(y)) => all.zip(y).for_each(|((o, &c), &y)| *o = pick(c, x, y)),
+        (Row(x), Scalar(y)) => all.zip(x).for_each(|((o, &c), &x)| *o = pick(c, x, y)),
+        (Row(x), Row(y)) => all.zip(x.iter().zip(y)).for_each(|((o, &c), (&x, &y))| *o = pick(c, x, y)),
     }
+}
+
+#[inline(always)]
+fn pick(condition: f32, x: f32, y: f32) -> f32 {
+    if condition != 0.0 { x } else { y }
 }
 
 /// Exponential without branches, so that rows of it vectorise. Range reduction to [-ln 2 / 2, ln 2 / 2] and a polynomial

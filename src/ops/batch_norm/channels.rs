@@ -105,17 +105,42 @@ impl Parts<'_> {
     }
 }
 
-/// Adds `f` of each element of `rows` and its lane's number in `constants` to the lane.
+/// Sums up, for each lane, `f` of its constant and its elements of `rows`.
 #[inline(always)]
-pub(super) fn accumulate<const N: usize>(sums: &mut [f32], rows: [&[f32]; N], f: impl Fn(usize, [f32; N]) -> f32) {
-    let lanes = sums.len();
+pub(super) fn accumulate<const N: usize>(
+    sums: &mut [f32],
+    constants: &[f32],
+    rows: [&[f32]; N],
+    f: impl Fn(f32, [f32; N]) -> f32,
+) {
+    let (lanes, n) = (sums.len(), rows[0].len());
+    let whole = n / lanes * lanes;
     sums.fill(0.0);
-    let n = rows[0].len();
-    for start in (0..n).step_by(lanes) {
-        let block = rows.map(|r| &r[start..n.min(start + lanes)]);
-        for (lane, sum) in sums[..block[0].len()].iter_mut().enumerate() {
-            *sum += f(lane, block.map(|b| b[lane]));
+    // Some lanes at a time, whose sums stay in registers.
+    let (groups, rest) = sums.as_chunks_mut::<LANES>();
+    for (i, (group, constants)) in groups.iter_mut().zip(constants.as_chunks::<LANES>().0).enumerate() {
+        let mut total = [0.0; LANES];
+        for start in (i * LANES..whole).step_by(lanes) {
+            let block = rows.map(|r| r[start..].first_chunk::<LANES>().expect("a whole row of lanes"));
+            for lane in 0..LANES {
+                total[lane] += f(constants[lane], block.map(|b| b[lane]));
+            }
         }
+        *group = total;
+    }
+    let first = lanes - rest.len();
+    for start in (first..whole).step_by(lanes) {
+        add(rest, &constants[first..], rows.map(|r| &r[start..]), &f);
+    }
+    add(&mut sums[..n - whole], constants, rows.map(|r| &r[whole..]), &f);
+}
+
+/// Adds `f` of each lane's constant and its elements of one row of lanes.
+#[inline(always)]
+fn add<const N: usize>(sums: &mut [f32], constants: &[f32], rows: [&[f32]; N], f: impl Fn(f32, [f32; N]) -> f32) {
+    let (constants, rows) = (&constants[..sums.len()], rows.map(|r| &r[..sums.len()]));
+    for (lane, sum) in sums.iter_mut().enumerate() {
+        *sum += f(constants[lane], rows.map(|r| r[lane]));
     }
 }
 

@@ -49,9 +49,9 @@ impl Op for BatchNormGradSums {
             |[x, grad], [sums, products]| {
                 // The mean of each lane, until the sums take its place.
                 sums.chunks_exact_mut(c).for_each(|row| row.copy_from_slice(mean));
-                accumulate(products, [x, grad], |lane, [x, g]| g * (x - sums[lane]));
+                accumulate(products, sums, [x, grad], |mean, [x, g]| g * (x - mean));
                 fold(products, c);
-                accumulate(sums, [grad], |_, [g]| g);
+                accumulate(sums, products, [grad], |_, [g]| g);
                 fold(sums, c);
             },
             |parts, [sums, products]| {

@@ -51,14 +51,14 @@ impl Op for Moments {
             output.f32(),
             scratch,
             |[x], [mean, squares]| {
-                accumulate(mean, [x], |_, [x]| x);
+                accumulate(mean, squares, [x], |_, [x]| x);
                 fold(mean, c);
                 let share = c as f32 / x.len() as f32;
                 mean[..c].iter_mut().for_each(|m| *m *= share);
                 for lane in c..mean.len() {
                     mean[lane] = mean[lane - c];
                 }
-                accumulate(squares, [x], |lane, [x]| (x - mean[lane]) * (x - mean[lane]));
+                accumulate(squares, mean, [x], |mean, [x]| (x - mean) * (x - mean));
                 fold(squares, c);
             },
             |parts, [mean, variance]| {

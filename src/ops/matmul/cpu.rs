@@ -159,9 +159,12 @@ fn few_rows_transposed(
     let rows: Vec<usize> = (0..TASK.min(n)).map(|j| j * k).collect();
     tasks.into_par_iter().enumerate().for_each(|(task, mut parts)| {
         let columns = parts[0].len();
-        with_buffer(columns * m, |result| {
+        with_buffer(columns * (m + k), |buffer| {
+            // Read in order first: one product would wait for memory in each of its rows.
+            let (result, part) = buffer.split_at_mut(columns * m);
+            part.copy_from_slice(&b[task * TASK * k..][..columns * k]);
             Product {
-                a: &b[task * TASK * k..],
+                a: part,
                 rows: &rows[..columns],
                 segments: &[(0, k)],
                 step: 1,
