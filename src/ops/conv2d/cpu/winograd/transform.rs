@@ -217,7 +217,7 @@ where
 ///
 /// The grids must lie in their slices with the channels from `channel` on that the mask lets through.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "the loop body of its caller, for two kinds of mask")]
+#[expect(clippy::needless_range_loop, reason = "columns of one square become rows of another")]
 unsafe fn square<S: Simd, T: Line<N, M>, const N: usize, const M: usize, const MASKED: bool>(
     simd: S,
     from: &[f32],
