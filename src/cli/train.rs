@@ -305,7 +305,7 @@ impl Train {
     /// What suits most pictures: where the network is ours to choose, so is how it is trained. Few pictures are shown more
     /// often; colour ones, which are photographs as a rule, are mirrored too.
     fn for_pictures(&self, probe: Probe, pictures: usize) -> Result<Settings> {
-        const STEPS: u64 = 3000;
+        const STEPS: u64 = 6000;
         let defaults = self.defaults(probe)?;
         let steps_per_epoch = pictures.div_ceil(defaults.batch_size).max(1) as u64;
         Ok(Settings {
