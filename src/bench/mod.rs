@@ -42,6 +42,9 @@ pub struct Measurement {
     /// Of the device's measured multiply-add peak.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub share_of_peak: Option<f64>,
+    /// Of the device's measured bandwidth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share_of_bandwidth: Option<f64>,
     /// Images a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub images_per_s: Option<f64>,
@@ -123,6 +126,8 @@ impl Bench {
         measurement.device = self.device.name();
         if suite != Suite::Peak {
             measurement.share_of_peak = measurement.gflops.map(|g| g / self.peak.gflops);
+            measurement.gbytes_per_s = measurement.bytes_moved.map(|bytes| bytes as f64 / measurement.ms / 1e6);
+            measurement.share_of_bandwidth = measurement.gbytes_per_s.map(|g| g / self.peak.gbytes_per_s);
         }
         Ok(measurement)
     }
@@ -135,7 +140,11 @@ impl Bench {
         let mut program = self.device.compile(&graph, &weights, None)?;
         feed_noise(&mut program)?;
         let times = time(&mut program, &[])?;
-        Ok(Measurement { gflops: Some(flops / times.median / 1e6), ..times.measurement() })
+        Ok(Measurement {
+            gflops: Some(flops / times.median / 1e6),
+            bytes_moved: Some(program.plan().bytes_moved(None)),
+            ..times.measurement()
+        })
     }
 }
 
