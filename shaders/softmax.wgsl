@@ -31,11 +31,12 @@ fn main(
     if (row >= p.rows) {
         return;
     }
-    let shift = largest + log(total);
+    let logarithm = log(total);
     for (var c = local.x; c < LENGTH; c += LANES) {
         let x = input[start + c];
         if (LOG == 1u) {
-            output[start + c] = x - shift;
+            // The difference first: it is exact where the result is small, and the sum would be rounded.
+            output[start + c] = (x - largest) - logarithm;
         } else {
             output[start + c] = exp(x - largest) / total;
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::cpu;
 use crate::error::{Error, Result};
 use crate::gpu::{self, Gpu};
-use crate::graph::{Graph, Layout, Passes, Tolerance, Value, evaluate, optimize};
+use crate::graph::{Comparison, Graph, Kind, Layout, Passes, Tolerance, Value, evaluate, optimize};
 use crate::ops::{FAMILIES, Sample};
 use crate::tensor::{Array, DType, Meta, Tensor};
 
@@ -30,7 +30,7 @@ pub struct Outcome {
 /// A sample as a graph, with values and the result they should give.
 struct Case {
     graph: Graph,
-    inputs: Vec<(String, Tensor)>,
+    inputs: Vec<Tensor>,
     expected: Array,
     magnitude: Array,
     tolerance: Tolerance,
@@ -39,19 +39,11 @@ struct Case {
 impl Case {
     fn new(sample: &Sample, seed: u64) -> Result<Self> {
         let values = sample.draw(seed);
-        let mut graph = Graph::new();
-        let mut inputs = Vec::new();
-        let mut handles = Vec::new();
-        let mut given = HashMap::new();
-        for (i, (value, meta)) in values.iter().zip(sample.metas()).enumerate() {
-            let name = format!("x{i}");
-            let handle = graph.input(&name, meta.clone());
-            inputs.push((name, Tensor::from_array(value, meta.dtype)));
-            given.insert(handle, value.clone());
-            handles.push(handle);
-        }
-        let output = graph.apply_shared(sample.op.clone(), &handles)?;
-        graph.output("output", output);
+        let metas: Vec<Meta> = sample.metas().into_iter().cloned().collect();
+        let (graph, output) = gpu::lone_graph(&sample.op, &metas)?;
+        let inputs = values.iter().zip(&metas).map(|(value, meta)| Tensor::from_array(value, meta.dtype)).collect();
+        let handles = graph.iter().filter(|(_, node)| matches!(node.kind, Kind::Input)).map(|(value, _)| value);
+        let given = handles.zip(values.iter().cloned()).collect();
         let expected = evaluate(&graph, &given)[output.index()].clone();
         let absolute: Vec<Array> = values.iter().map(|v| v.map(f64::abs)).collect();
         let magnitude = sample.op.reference(&absolute.iter().collect::<Vec<_>>(), graph.meta(output));
@@ -60,28 +52,11 @@ impl Case {
     }
 
     /// What is wrong with a result.
-    fn compare(&self, result: &Tensor) -> Option<String> {
-        let result = result.to_array();
-        if result.shape != self.expected.shape {
-            return Some(format!("shape {} instead of {}", result.shape, self.expected.shape));
-        }
-        let largest = self.expected.data.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
-        let mut worst: Option<(f64, String)> = None;
-        for (i, (&got, &wanted)) in result.data.iter().zip(&self.expected.data).enumerate() {
-            let allowed = self.tolerance.bound(wanted, self.magnitude.data[i].abs(), largest);
-            let off = (got - wanted).abs();
-            let fails = off > allowed || off.is_nan();
-            if fails && worst.as_ref().is_none_or(|(w, _)| off / allowed > *w || off.is_nan()) {
-                let text = format!("element {i}: {got:e} instead of {wanted:e}, allowed difference {allowed:e}");
-                worst = Some((off / allowed, text));
-            }
-        }
-        worst.map(|(_, text)| text)
-    }
-
     fn judge(&self, result: Result<Tensor>) -> Option<String> {
+        let Self { expected, magnitude, tolerance, .. } = self;
+        let comparison = Comparison { expected, magnitude, tolerance: *tolerance };
         match result {
-            Ok(tensor) => self.compare(&tensor),
+            Ok(tensor) => comparison.objection(&tensor.to_array(), |_, bound| Some(bound)),
             Err(error) => Some(error.to_string()),
         }
     }
@@ -126,8 +101,8 @@ pub fn sample_on_cpu(sample: &Sample, seed: u64) -> Result<Option<String>> {
     let weights = cpu::Weights::new(Arc::new(Layout::parameters(&graph)), Arc::new(Layout::states(&graph)), 0);
     let mut program = cpu::Program::new(&graph, &weights, None)?;
     program.poison();
-    for (name, tensor) in &case.inputs {
-        program.feed(name, tensor.bytes())?;
+    for (i, tensor) in case.inputs.iter().enumerate() {
+        program.feed(&format!("x{i}"), tensor.bytes())?;
     }
     program.run(&[])?;
     let result = program.take_result().and_then(|mut r| r.pop());
@@ -165,22 +140,13 @@ fn variants(graph: &Graph, gpu: &Gpu) -> usize {
 }
 
 fn run_variant(gpu: &Arc<Gpu>, graph: &Graph, case: &Case, variant: usize) -> (String, Result<Tensor>) {
-    let mut name = String::new();
-    let mut run = || {
-        let weights = gpu::Weights::new(gpu, Arc::new(Layout::parameters(graph)), Arc::new(Layout::states(graph)), 0)?;
-        let choose = |_: &crate::graph::Node, kernels: &[crate::graph::Kernel]| variant.min(kernels.len() - 1);
-        let mut program = gpu::Program::with_kernels(gpu, graph, &weights, None, &choose)?;
-        name = program.variants().last().map(|(_, v)| v.clone()).unwrap_or_default();
-        program.poison();
-        for (name, tensor) in &case.inputs {
-            program.feed(name, tensor.bytes())?;
+    match gpu::lone_program(gpu, graph, variant) {
+        Ok(mut program) => {
+            let name = program.variants().last().map(|(_, v)| v.clone()).unwrap_or_default();
+            (name, gpu::lone_result(&mut program, &case.inputs))
         }
-        program.run(&[])?;
-        let result = program.take_result()?.and_then(|mut r| r.pop());
-        result.ok_or_else(|| Error::device("the program gave no result"))
-    };
-    let result = run();
-    (name, result)
+        Err(error) => (String::new(), Err(error)),
+    }
 }
 
 /// Compares each op's gradient rule with central finite differences, in f64, along random directions.

@@ -1,9 +1,11 @@
 //! One face for both executors: a [`Device`] makes [`Weights`] and [`Program`]s, whichever it is.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use crate::cpu::Arena;
 use crate::error::{Error, Result};
+pub use crate::gpu::{Choices, Tuning};
 use crate::graph::{Graph, Layout, Passes, Plan, Update, optimize};
 use crate::tensor::Tensor;
 use crate::{cpu, gpu};
@@ -43,6 +45,38 @@ impl Device {
         match self {
             Self::Cpu => "cpu".into(),
             Self::Gpu(gpu) => format!("{} ({})", gpu.summary().name, gpu.summary().backend),
+        }
+    }
+
+    /// Keeps in files in `folder` what is learned about a GPU's kernels, and takes over what they hold. Without it,
+    /// every process starts anew.
+    pub fn remember_in(&self, folder: PathBuf) {
+        if let Self::Gpu(gpu) = self {
+            gpu.remember_in(folder);
+        }
+    }
+
+    /// What programs compiled from now on may spend on measuring a GPU's kernels.
+    pub fn tune(&self, tuning: Tuning) {
+        if let Self::Gpu(gpu) = self {
+            gpu.tune(tuning);
+        }
+    }
+
+    /// The kernels that programs have taken so far, on a GPU.
+    pub fn choices(&self) -> Option<Choices> {
+        match self {
+            Self::Cpu => None,
+            Self::Gpu(gpu) => Some(gpu.choices()),
+        }
+    }
+
+    /// Takes the kernels of an earlier run, so that results are the same to the last bit. `false` if that ran on another
+    /// device.
+    pub fn adopt(&self, choices: &Choices) -> bool {
+        match self {
+            Self::Cpu => false,
+            Self::Gpu(gpu) => gpu.adopt(choices),
         }
     }
 

@@ -6,6 +6,7 @@
 //! shortest way through.
 
 pub mod bench;
+mod caches;
 pub mod check;
 pub mod cli;
 pub mod cpu;

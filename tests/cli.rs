@@ -15,7 +15,7 @@ fn fixture(path: &str) -> PathBuf {
 
 fn ocellus(folder: &Path) -> Command {
     let mut command = Command::cargo_bin("ocellus").unwrap();
-    command.current_dir(folder).env("NO_COLOR", "1");
+    command.current_dir(folder).env("NO_COLOR", "1").env("OCELLUS_CACHE_DIR", folder.join("cache"));
     command
 }
 
@@ -369,6 +369,7 @@ fn ctrl_c_saves_and_exits_130() {
     small_model(folder.path());
     let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("ocellus"))
         .current_dir(folder.path())
+        .env("OCELLUS_CACHE_DIR", folder.path().join(".cache"))
         .args(["train", "photos", "--model", "small.toml", "--device", "cpu", "--epochs", "1000000", "--out", "run"])
         .stderr(std::process::Stdio::null())
         .spawn()
@@ -383,4 +384,35 @@ fn ctrl_c_saves_and_exits_130() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(folder.path().join("run/last.safetensors").is_file());
     assert!(checkpoint.is_file());
+}
+
+#[test]
+fn a_plan_is_shown_with_its_costs() {
+    let folder = tempfile::tempdir().unwrap();
+    small_model(folder.path());
+    for device in ["cpu", "gpu"] {
+        let mut command = ocellus(folder.path());
+        let text = stdout(command.args(["summary", "small.toml", "--plan", "--json", "--device", device]));
+        let plan = &json_lines(&text)[0];
+        let number = |key: &str| plan[key].as_u64().unwrap();
+        assert_eq!(plan.get("dispatches").is_some(), device == "gpu");
+        assert!(number("bytes_moved") >= number("bytes_least"));
+        assert!(number("peak_device_bytes") >= number("live_bytes"));
+        let steps: u64 = plan["steps"].as_array().unwrap().iter().map(|s| s["bytes"].as_u64().unwrap()).sum();
+        assert!(steps > 0 && steps < number("bytes_moved"), "the update moves bytes too");
+    }
+}
+
+#[test]
+fn a_run_on_a_gpu_keeps_its_kernels() {
+    let folder = pictures(6);
+    let small = ["--device", "gpu", "--epochs", "1", "--out", "first", "--val", "0"];
+    train(folder.path(), small).assert().success();
+    let kernels = fs::read_to_string(folder.path().join("first/kernels.toml")).unwrap();
+    assert!(kernels.contains("[kernels.conv2d-") && kernels.contains("certified"));
+    let mut again = ocellus(folder.path());
+    again.args(["train", "--config", "first/config.toml", "--out", "second"]).env("OCELLUS_CACHE_DIR", "other-cache");
+    again.assert().success();
+    let weights = |run: &str| fs::read(folder.path().join(run).join("last.safetensors")).unwrap();
+    assert!(weights("first") == weights("second"));
 }

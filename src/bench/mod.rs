@@ -1,6 +1,7 @@
 //! How fast is a device? Kernels and whole training steps, in GFLOP/s and images/s and as a share of what the device was
 //! measured to reach at best. What goes out is a list of [`Measurement`]s.
 
+mod costs;
 mod network;
 mod peak;
 
@@ -14,6 +15,7 @@ use crate::graph::{Graph, Layout, Value};
 use crate::ops::{self, Conv2d};
 use crate::tensor::Meta;
 
+pub use costs::{Costs, StepCosts};
 pub use peak::Peak;
 
 /// One line of a report; what does not apply is left out.
@@ -40,6 +42,9 @@ pub struct Measurement {
     /// Of the device's measured multiply-add peak.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub share_of_peak: Option<f64>,
+    /// Of the device's measured bandwidth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share_of_bandwidth: Option<f64>,
     /// Images a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub images_per_s: Option<f64>,
@@ -49,9 +54,12 @@ pub struct Measurement {
     /// Dispatches of a run, on a GPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dispatches: Option<usize>,
-    /// Bytes that the ops of a run read and write.
+    /// Bytes that a run moves through memory; see [`Costs::bytes_moved`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_moved: Option<u64>,
+    /// What it would have to move at least; see [`Costs::bytes_least`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_least: Option<u64>,
 }
 
 /// A group of measurements.
@@ -118,6 +126,8 @@ impl Bench {
         measurement.device = self.device.name();
         if suite != Suite::Peak {
             measurement.share_of_peak = measurement.gflops.map(|g| g / self.peak.gflops);
+            measurement.gbytes_per_s = measurement.bytes_moved.map(|bytes| bytes as f64 / measurement.ms / 1e6);
+            measurement.share_of_bandwidth = measurement.gbytes_per_s.map(|g| g / self.peak.gbytes_per_s);
         }
         Ok(measurement)
     }
@@ -130,7 +140,11 @@ impl Bench {
         let mut program = self.device.compile(&graph, &weights, None)?;
         feed_noise(&mut program)?;
         let times = time(&mut program, &[])?;
-        Ok(Measurement { gflops: Some(flops / times.median / 1e6), ..times.measurement() })
+        Ok(Measurement {
+            gflops: Some(flops / times.median / 1e6),
+            bytes_moved: Some(program.plan().bytes_moved(None)),
+            ..times.measurement()
+        })
     }
 }
 

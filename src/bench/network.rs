@@ -1,7 +1,7 @@
 //! The three networks on which Ocellus is compared with others: W1, Keras's first example; W2, a small convolutional
 //! network on digits; W3, ResNet-20 in its CIFAR form.
 
-use super::{Measurement, feed_noise, time};
+use super::{Costs, Measurement, feed_noise, time};
 use crate::data::Normalization;
 use crate::device::{Device, Program};
 use crate::error::{Error, Result};
@@ -75,6 +75,7 @@ fn measure(
     let row =
         crate::data::Augment::default().row(crate::data::Seed(0), 0, 0, [work.model.input[0], work.model.input[1]]);
     program.feed("rows", bytemuck::cast_slice(&row.repeat(work.batch)))?;
+    let costs = Costs::of(device, graph, update.as_deref())?;
     let scalars = update.map_or(Vec::new(), |u| u.scalars(1e-4, 1));
     let times = time(&mut program, &scalars)?;
     Ok(Measurement {
@@ -82,7 +83,8 @@ fn measure(
         images_per_s: Some(work.batch as f64 / times.median * 1e3),
         peak_device_bytes: Some(program.device_bytes()),
         dispatches: program.dispatches(),
-        bytes_moved: Some(bytes_moved(&program)),
+        bytes_moved: Some(costs.bytes_moved),
+        bytes_least: Some(costs.bytes_least),
         ..times.measurement()
     })
 }
@@ -94,13 +96,4 @@ fn flops(program: &Program) -> u64 {
         node.op().map_or(0, |op| op.flops(&metas, &node.meta))
     };
     graph.nodes().iter().map(of).sum()
-}
-
-fn bytes_moved(program: &Program) -> u64 {
-    let plan = program.plan();
-    let of = |step: &crate::graph::Step| {
-        let node = plan.graph.node(step.value);
-        node.inputs.iter().map(|&v| plan.graph.meta(v).bytes()).sum::<usize>() + node.meta.bytes()
-    };
-    plan.steps.iter().map(of).sum::<usize>() as u64
 }

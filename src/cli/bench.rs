@@ -2,7 +2,7 @@ use clap::{Args, ValueEnum};
 
 use super::Common;
 use crate::bench::{self, Measurement, NAMES, Suite};
-use crate::device::Device;
+use crate::device::Tuning;
 use crate::error::{Error, Result};
 
 #[derive(Args)]
@@ -12,6 +12,9 @@ pub(super) struct Bench {
     /// Measure only this suite.
     #[arg(long, value_enum)]
     suite: Option<SuiteName>,
+    /// First measure, on a GPU, every kernel of what is to be measured, and remember the fastest.
+    #[arg(long)]
+    tune: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -39,7 +42,10 @@ impl Bench {
             let known: Vec<&str> = NAMES.iter().map(|&(_, n)| n).collect();
             return Err(Error::config(format!("there is no benchmark \"{unknown}\": there are {}", known.join(", "))));
         }
-        let device = Device::named(&common.device)?;
+        let device = common.open_device(&common.device)?;
+        if self.tune {
+            device.tune(Tuning::Full);
+        }
         common.say(format!("device {}", device.name()));
         let bench = bench::Bench::new(&device)?;
         let suite = self.suite.map(Suite::from);
@@ -48,8 +54,18 @@ impl Bench {
         });
         if !common.json {
             super::print(format!(
-                "{:<10} {:<20} {:>10} {:>9} {:>8} {:>10} {:>9} {:>10} {:>10}",
-                "suite", "name", "ms", "GFLOP/s", "of peak", "images/s", "GB/s", "memory", "dispatches"
+                "{:<10} {:<20} {:>10} {:>9} {:>8} {:>10} {:>9} {:>8} {:>10} {:>10} {:>10}",
+                "suite",
+                "name",
+                "ms",
+                "GFLOP/s",
+                "of peak",
+                "images/s",
+                "GB/s",
+                "of peak",
+                "memory",
+                "dispatches",
+                "of least"
             ))?;
         }
         for &(suite, name) in wanted {
@@ -62,12 +78,15 @@ impl Bench {
 
 fn row(m: &Measurement) -> String {
     let number = |x: Option<f64>| x.map_or(String::new(), |x| format!("{x:.1}"));
-    let share = m.share_of_peak.map_or(String::new(), |s| format!("{:.0} %", 100.0 * s));
+    let percent = |share: Option<f64>| share.map_or(String::new(), |s| format!("{:.0} %", 100.0 * s));
+    let (share, of_bandwidth) = (percent(m.share_of_peak), percent(m.share_of_bandwidth));
     let memory = m.peak_device_bytes.map_or(String::new(), |b| format!("{:.1} MiB", b as f64 / f64::from(1 << 20)));
     let dispatches = m.dispatches.map_or(String::new(), |d| d.to_string());
+    let traffic = m.bytes_moved.zip(m.bytes_least);
+    let traffic = traffic.map_or(String::new(), |(moved, least)| format!("{:.2}", moved as f64 / least as f64));
     let (suite, name) = (m.suite, &m.name);
     format!(
-        "{suite:<10} {name:<20} {:>10.3} {:>9} {share:>8} {:>10} {:>9} {memory:>10} {dispatches:>10}",
+        "{suite:<10} {name:<20} {:>10.3} {:>9} {share:>8} {:>10} {:>9} {of_bandwidth:>8} {memory:>10} {dispatches:>10} {traffic:>10}",
         m.ms,
         number(m.gflops),
         number(m.images_per_s),

@@ -6,7 +6,7 @@ use clap::Args;
 use super::Common;
 use super::train::{open_data, validation_part};
 use super::trained::Trained;
-use crate::data::{Dataset, Images, Loader, LoaderOptions, Part, open_labelled};
+use crate::data::{Dataset, Images, Loader, LoaderOptions, Part, Seed, open_labelled};
 use crate::error::{Error, Result};
 use crate::tasks::Evaluation;
 
@@ -21,16 +21,21 @@ pub(super) struct Evaluate {
     batch_size: u16,
 }
 
+/// Sets drawn for confidence intervals.
+const RESAMPLES: u64 = 1000;
+
 impl Evaluate {
     pub fn run(&self, common: &Common) -> Result<()> {
         let mut trained = Trained::open(&self.run, common)?;
         let dataset = self.dataset(&trained)?;
         common.say(format!("{} images from {}", dataset.len(), dataset.root.display()));
-        let images = Images::load(dataset, trained.session.task().input(), Images::CACHE_BYTES, &stop_if_interrupted)?;
+        let shape = trained.session.task().input();
+        let images = Images::load(dataset, shape, trained.kept.settings.cache, &stop_if_interrupted)?;
         images.skipped().iter().for_each(|e| common.say(format!("skipped {e}")));
         let batch_size = usize::from(self.batch_size).try_into().map_err(|_| Error::config("--batch-size is 0"))?;
         let loader = Loader::new(Arc::new(images), LoaderOptions { batch_size, ..LoaderOptions::default() });
-        let evaluation = trained.session.evaluate(&loader)?;
+        let seed = Seed(common.seed.unwrap_or(0));
+        let evaluation = trained.session.evaluate(&loader)?.with_intervals(RESAMPLES, seed);
         if common.json { super::print(super::json(&evaluation)?) } else { print_evaluation(&evaluation) }
     }
 
@@ -63,7 +68,15 @@ pub(super) fn print_evaluation(evaluation: &Evaluation) -> Result<()> {
     let percent = |x: f64| format!("{:.2} %", 100.0 * x);
     super::print(format!("samples    {}", evaluation.samples))?;
     super::print(format!("loss       {:.4}", evaluation.loss))?;
-    super::print(format!("accuracy   {}", percent(m.accuracy)))?;
+    let between = |interval: Option<[f64; 2]>| {
+        interval
+            .map_or(String::new(), |[least, most]| format!("   95 % interval {} to {}", percent(least), percent(most)))
+    };
+    let intervals = evaluation.intervals.as_ref();
+    super::print(format!("accuracy   {}{}", percent(m.accuracy), between(intervals.and_then(|i| i.accuracy))))?;
+    if let Some(area) = m.roc_auc {
+        super::print(format!("ROC-AUC    {}{}", percent(area), between(intervals.and_then(|i| i.roc_auc))))?;
+    }
     if evaluation.per_class.len() > 5 {
         super::print(format!("top-5      {}", percent(m.top5_accuracy)))?;
     }
@@ -73,11 +86,24 @@ pub(super) fn print_evaluation(evaluation: &Evaluation) -> Result<()> {
         percent(m.recall),
         percent(m.f1)
     ))?;
+    super::print(format!(
+        "Matthews   {:.3}   kappa {:.3}   calibration error {}",
+        m.matthews,
+        m.kappa,
+        percent(m.calibration_error)
+    ))?;
     let width = evaluation.per_class.keys().map(|k| k.chars().count()).max().unwrap_or(5).max(5);
     super::print(format!("\n{:<width$}  {:>9}  {:>9}  {:>9}  {:>7}", "class", "precision", "recall", "F1", "samples"))?;
     for (name, class) in &evaluation.per_class {
         let (p, r, f) = (percent(class.precision), percent(class.recall), percent(class.f1));
         super::print(format!("{name:<width$}  {p:>9}  {r:>9}  {f:>9}  {:>7}", class.support))?;
+    }
+    if !evaluation.operating_points.is_empty() {
+        super::print(format!("\n{:<9}  {:>11}  {:>11}", "threshold", "sensitivity", "specificity"))?;
+    }
+    for point in &evaluation.operating_points {
+        let (found, spared) = (percent(point.sensitivity), percent(point.specificity));
+        super::print(format!("{:<9.1}  {found:>11}  {spared:>11}", point.threshold))?;
     }
     Ok(())
 }

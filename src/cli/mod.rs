@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::device::Device;
 use crate::error::{Error, Result};
 
 /// Image recognition on any GPU.
@@ -85,6 +86,15 @@ pub fn run(cli: Cli) -> Result<()> {
 }
 
 impl Common {
+    /// The device of that name, with what is remembered of its kernels.
+    fn open_device(&self, name: &str) -> Result<Device> {
+        let device = Device::named(name)?;
+        if let Some(folder) = crate::caches::folder() {
+            device.remember_in(folder);
+        }
+        Ok(device)
+    }
+
     /// Prints a message for people, unless they want none.
     fn say(&self, text: impl AsRef<str>) {
         if !self.quiet {

@@ -1,7 +1,7 @@
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::ProgressBar;
@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use super::{Common, evaluate, progress};
 use crate::data::{
-    self, Augment, Dataset, Images, Loader, LoaderOptions, Normalize, Part, Probe, Seed, Splits, open_labelled,
+    self, Augment, Cache, Dataset, Images, Loader, LoaderOptions, Normalize, Part, Probe, Seed, Splits, open_labelled,
 };
-use crate::device::Device;
+use crate::device::{Device, Tuning};
 use crate::error::{Error, Result};
 use crate::interop::safetensors;
 use crate::nn::{Model, zoo};
@@ -27,7 +27,8 @@ pub(super) struct Train {
     /// A folder of class folders (also under train/, val/, test/), a CSV of paths and labels, IDX or CIFAR files; without
     /// it, the sample set of handwritten digits.
     data: Option<PathBuf>,
-    /// A network of the zoo, or a model file; without it, one that suits the size of the pictures.
+    /// A network of the zoo, or a model file; without it, one that suits the size of the pictures, with augmentation,
+    /// schedule and epochs to match.
     #[arg(long, value_name = "NAME|FILE")]
     model: Option<String>,
     /// What to train for; so far, classify.
@@ -108,6 +109,9 @@ pub(super) struct Train {
     /// Stop after this many steps.
     #[arg(long, value_name = "N")]
     max_steps: Option<u64>,
+    /// Where decoded pictures are kept: ram, disk (for later runs too), none, or auto.
+    #[arg(long, value_name = "PLACE")]
+    cache: Option<String>,
     /// Threads that decode and put batches together.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     workers: Option<u16>,
@@ -173,7 +177,11 @@ impl Train {
         let splits = open_data(data.as_deref())?;
         let probe = splits.train.probe()?;
         let settings = self.settings(earlier, common, data, &splits.train, probe)?;
-        let device = Device::named(&settings.device)?;
+        RunFolder::expect_new(&self.out(&settings))?;
+        let device = open_device(&settings, common)?;
+        // A config.toml stands in its run's folder.
+        let earlier_run = self.config.as_deref().and_then(Path::parent).and_then(|p| RunFolder::open(p).ok());
+        earlier_run.map_or(Ok(()), |run| adopt(&device, &run, common))?;
         let splits = validation_part(splits, &settings)?;
         let model = self.model(&settings, splits.train.classes.len())?;
         // Everything that can be wrong with network and classes is found before a picture is decoded.
@@ -202,7 +210,8 @@ impl Train {
         if let Some(epochs) = self.epochs {
             kept.settings.epochs = epochs;
         }
-        let device = Device::named(&kept.settings.device)?;
+        let device = open_device(&kept.settings, common)?;
+        adopt(&device, &folder, common)?;
         let splits = validation_part(open_data(kept.settings.data.as_deref())?, &kept.settings)?;
         let sets = Sets::load(splits, &kept.settings, common)?;
         if sets.train.dataset().classes != kept.classes {
@@ -227,8 +236,9 @@ impl Train {
     ) -> Result<Settings> {
         let mut s = match earlier {
             Some(settings) => settings,
-            None if data.is_none() => self.sample_defaults(probe)?,
-            None => self.defaults(probe)?,
+            None if self.model.is_some() => self.defaults(probe)?,
+            None if data.is_none() => self.for_digits(probe)?,
+            None => self.for_pictures(probe, train.len())?,
         };
         s.data = data.map(|p| p.canonicalize().unwrap_or(p));
         if let Some(task) = &self.task {
@@ -267,6 +277,7 @@ impl Train {
         s.test = self.test.clone().or(s.test);
         s.patience = self.patience.or(s.patience);
         s.max_steps = self.max_steps.or(s.max_steps);
+        s.cache = self.cache.as_deref().map_or(Ok(s.cache), str::parse::<Cache>)?;
         s.shuffle &= !self.no_shuffle;
         s.log_steps |= self.log_steps;
         s.workers = self.workers.map(usize::from).or(s.workers);
@@ -279,11 +290,7 @@ impl Train {
     }
 
     /// What suits the bundled digits: a good result in half a minute on two cores.
-    fn sample_defaults(&self, probe: Probe) -> Result<Settings> {
-        let defaults = self.defaults(probe)?;
-        if self.model.is_some() {
-            return Ok(defaults);
-        }
+    fn for_digits(&self, probe: Probe) -> Result<Settings> {
         Ok(Settings {
             model: "lenet".into(),
             image_size: [28, 28],
@@ -291,10 +298,25 @@ impl Train {
             learning_rate: 0.002,
             schedule: Schedule::Cosine,
             augment: Augment::light(),
+            ..self.defaults(probe)?
+        })
+    }
+
+    /// What suits most pictures: where the network is ours to choose, so is how it is trained. Few pictures are shown more
+    /// often; colour ones, which are photographs as a rule, are mirrored too.
+    fn for_pictures(&self, probe: Probe, pictures: usize) -> Result<Settings> {
+        const STEPS: u64 = 6000;
+        let defaults = self.defaults(probe)?;
+        let steps_per_epoch = pictures.div_ceil(defaults.batch_size).max(1) as u64;
+        Ok(Settings {
+            epochs: (STEPS / steps_per_epoch).clamp(10, 60),
+            schedule: Schedule::Cosine,
+            augment: if probe.channels == 3 { Augment::standard() } else { Augment::light() },
             ..defaults
         })
     }
 
+    /// Keras's defaults: a constant learning rate, pictures as they are.
     fn defaults(&self, probe: Probe) -> Result<Settings> {
         let model = self.model.clone();
         let from_file = model.as_deref().filter(|m| is_file(m)).map(Model::open).transpose()?;
@@ -327,6 +349,7 @@ impl Train {
             max_steps: None,
             shuffle: true,
             log_steps: false,
+            cache: Cache::default(),
             workers: None,
             seed: 0,
             device: "auto".into(),
@@ -463,18 +486,14 @@ impl Sets {
         let [h, w] = settings.image_size;
         let total = (splits.train.len() + splits.val.len() + splits.test.len()) as u64;
         let bar = progress::bar(common, total, "reading");
-        let load = |part: Dataset| -> Result<Option<Arc<Images>>> {
-            if part.is_empty() {
-                return Ok(None);
-            }
-            let tick = || {
-                bar.inc(1);
-                if super::interrupted() { Err(Error::Interrupted) } else { Ok(()) }
-            };
-            Images::load(part, [h, w, settings.channels], Images::CACHE_BYTES, &tick).map(|i| Some(Arc::new(i)))
+        let tick = || {
+            bar.inc(1);
+            if super::interrupted() { Err(Error::Interrupted) } else { Ok(()) }
         };
-        let train = load(splits.train)?.ok_or_else(|| Error::config("there are no training images"))?;
-        let (val, test) = (load(splits.val)?, load(splits.test)?);
+        let shape = [h, w, settings.channels];
+        let parts = Images::load_splits(splits, shape, settings.cache, &tick)?;
+        let [train, val, test] = parts.map(|part| part.map(Arc::new));
+        let train = train.ok_or_else(|| Error::config("there are no training images"))?;
         bar.finish_and_clear();
         let sets = Self { train, val, test };
         sets.report(common);
@@ -500,12 +519,33 @@ impl Sets {
             count(self.test.as_ref()),
             train.classes.len()
         ));
+        common.say(format!("cache    decoded images are kept {}", self.train.kept()));
         let counts = train.class_counts();
         let (least, most) = (counts.iter().min().copied().unwrap_or(0), counts.iter().max().copied().unwrap_or(0));
         if least * 3 < most {
             common.say(format!("note     classes are uneven: {least} to {most} images; see --class-weights auto"));
         }
     }
+}
+
+/// Time for measuring the kernels of the costly ops when a network is first trained on a GPU.
+const TUNING: Duration = Duration::from_secs(1);
+
+fn open_device(settings: &Settings, common: &Common) -> Result<Device> {
+    let device = common.open_device(&settings.device)?;
+    device.tune(Tuning::Within(TUNING));
+    Ok(device)
+}
+
+/// Takes the kernels of an earlier run.
+fn adopt(device: &Device, run: &RunFolder, common: &Common) -> Result<()> {
+    if let Some(choices) = run.choices()?
+        && !device.adopt(&choices)
+    {
+        let (there, here) = (format!("{} ({})", choices.adapter, choices.driver), device.name());
+        common.say(format!("note     the run was on {there}: on {here} results differ in the last bits"));
+    }
+    Ok(())
 }
 
 fn session(kept: &Kept, device: &Device) -> Result<Session<Classifier>> {
@@ -575,6 +615,7 @@ fn train(
         Err(Error::Interrupted) => {
             folder.save_weights("last", session.weights())?;
             folder.save_checkpoint(session.weights(), moments, &state)?;
+            folder.save_choices(session.device())?;
             let at = folder.path().display();
             common.say(format!("interrupted after step {}: saved; go on with ocellus train --resume {at}", state.step));
             return Err(Error::Interrupted);
@@ -699,6 +740,7 @@ impl Observer<Classifier> for Watcher<'_> {
         }
         self.folder.save_weights("last", session.weights())?;
         self.folder.save_checkpoint(session.weights(), self.moments, progress)?;
+        self.folder.save_choices(session.device())?;
         let EpochReport { epoch, step, seconds, learning_rate, train, val, images_per_s, waiting, best } = *report;
         let val_text = val.map_or(String::new(), |v| {
             format!("   val loss {:.4} accuracy {:.2} %{}", v.loss, 100.0 * v.metric, if best { " *" } else { "" })

@@ -1,7 +1,6 @@
 use std::path::Path;
 
 use super::Common;
-use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::interop::safetensors;
 use crate::tasks::Classifier;
@@ -20,9 +19,13 @@ impl Trained {
             true => (path.parent().unwrap_or(Path::new(".")), path.to_owned()),
             false => (path, path.join("best.safetensors")),
         };
-        let kept = RunFolder::open(folder)?.read()?;
+        let folder = RunFolder::open(folder)?;
+        let kept = folder.read()?;
         let classifier = Classifier::new(kept.model.clone(), kept.classes.clone(), kept.normalization.clone())?;
-        let device = Device::named(&common.device)?;
+        let device = common.open_device(&common.device)?;
+        if let Some(choices) = folder.choices()? {
+            device.adopt(&choices);
+        }
         common.say_more(format!("device {}", device.name()));
         let session = Session::new(classifier, &device, None, 0)?;
         let tensors = safetensors::load(&weights)?;

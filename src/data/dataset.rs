@@ -137,6 +137,22 @@ fn unknown_class(root: &Path, unknown: &str, classes: &[String]) -> Error {
 }
 
 impl Source {
+    /// Its file, if it has one of its own.
+    pub(super) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Stacked { .. } => None,
+        }
+    }
+
+    /// What pictures are sorted by, whatever part of a data set they are in.
+    pub(super) fn key(&self) -> (&Path, usize) {
+        match self {
+            Self::File(path) => (path, 0),
+            Self::Stacked { stack, index } => (&stack.path, *index),
+        }
+    }
+
     /// Size and channels, without decoding.
     ///
     /// Errors: as [`Header::open`].

@@ -1,63 +1,119 @@
-use rayon::prelude::*;
+use std::sync::Arc;
 
+use super::cache::{Cache, CacheFolder};
+use super::decoded::{Decoded, Outcome, Pictures, Progress};
 use super::image::check_shape;
 use super::normalize::Moments;
-use super::{Dataset, Image, Normalization, Normalize, Source};
+use super::{Dataset, Image, Normalization, Normalize, Source, Splits};
 use crate::error::{Error, Result};
 
 /// A data set's pictures at one shape, all known to be readable.
 ///
 /// Every picture is decoded once before the first batch, on all cores. So what cannot be read is known and left out from
 /// the start: every epoch has the same batches, and no run stops in its seventh hour over a file that was broken from the
-/// beginning. The same pass sums up the pixels for [`Normalization`], and keeps them when they fit in memory: then no
-/// picture is decoded twice. When they do not fit, the pass costs one epoch's decoding, once.
+/// beginning. The same pass sums up the pixels for [`Normalization`], and keeps them where [`Cache`] says: then no picture
+/// is decoded twice, and with a cache on disk not even by the next run. When they are kept nowhere, the pass costs one
+/// epoch's decoding, once.
 #[derive(Debug)]
 pub struct Images {
     dataset: Dataset,
     shape: [usize; 3],
-    /// `[images, height, width, channels]`, if it fits.
-    cache: Option<Vec<u8>>,
+    /// Of this data set, and of others that were loaded with it.
+    decoded: Arc<Decoded>,
+    /// Each sample's number among the decoded.
+    numbers: Vec<usize>,
     moments: Moments,
     skipped: Vec<Error>,
 }
 
 impl Images {
-    /// Memory that is given to decoded pictures unless told otherwise.
-    pub const CACHE_BYTES: usize = 1 << 30;
-
-    /// Decodes every picture to `shape` (`[height, width, channels]`, 1 or 3 channels; see [`Image::fit`]) and keeps them
-    /// if they take at most `cache_bytes`.
+    /// Brings every picture to `shape` (`[height, width, channels]`, 1 or 3 channels; see [`Image::fit`]).
     ///
-    /// `progress` is called after each picture, from several threads; an error of its own ends the pass.
+    /// `progress` is called after each picture that is decoded, from several threads; an error of its own ends the pass.
     ///
-    /// Errors: if the shape cannot be, or not one picture can be read.
+    /// Errors: if the shape cannot be, not one picture can be read, or the pictures cannot be kept where `cache` demands.
     pub fn load(
-        mut dataset: Dataset,
+        dataset: Dataset,
         shape: [usize; 3],
-        cache_bytes: usize,
+        cache: Cache,
         progress: &(dyn Fn() -> Result<()> + Sync),
     ) -> Result<Self> {
-        check_shape(shape)?;
-        let image_bytes: usize = shape.iter().product();
-        let fits = dataset.len().checked_mul(image_bytes).is_some_and(|bytes| bytes <= cache_bytes);
-        let mut cache = vec![0; if fits { dataset.len() * image_bytes } else { 0 }];
-        let slots = cache.chunks_exact_mut(image_bytes).map(Some).chain(std::iter::repeat_with(|| None));
-        let tasks: Vec<_> = dataset.samples.iter().zip(slots).collect();
-        let outcomes = tasks.into_par_iter().map(|(sample, slot)| {
-            let outcome = decode(&sample.source, shape, slot);
-            progress().map(|()| outcome)
-        });
-        let outcomes = outcomes.collect::<Result<Vec<_>>>()?;
+        Self::load_with(dataset, shape, cache, CacheFolder::of_user().as_ref(), progress)
+    }
 
-        let readable: Vec<bool> = outcomes.iter().map(Result::is_ok).collect();
-        if fits {
-            close_gaps(&mut cache, image_bytes, &readable);
-        }
-        let mut readable = readable.into_iter();
-        dataset.samples.retain(|_| readable.next() == Some(true));
-        let (moments, skipped) = tally(outcomes);
-        let images = Self { dataset, shape, cache: fits.then_some(cache), moments, skipped };
+    fn load_with(
+        dataset: Dataset,
+        shape: [usize; 3],
+        cache: Cache,
+        folder: Option<&CacheFolder>,
+        progress: &Progress,
+    ) -> Result<Self> {
+        let [images] = Self::load_parts([dataset], shape, cache, folder, progress)?;
         if images.is_empty() { Err(images.nothing_readable()) } else { Ok(images) }
+    }
+
+    /// The training, validation and test part of a data set at one shape, each `None` if it is empty. They share a cache,
+    /// however they were split.
+    ///
+    /// Errors: as [`Images::load`].
+    pub fn load_splits(
+        splits: Splits,
+        shape: [usize; 3],
+        cache: Cache,
+        progress: &(dyn Fn() -> Result<()> + Sync),
+    ) -> Result<[Option<Self>; 3]> {
+        let parts = [splits.train, splits.val, splits.test];
+        let folder = CacheFolder::of_user();
+        let [train, val, test] = Self::load_parts(parts, shape, cache, folder.as_ref(), progress)?;
+        let filled = |images: Self| match (images.is_empty(), images.skipped.is_empty()) {
+            (true, true) => Ok(None),
+            (true, false) => Err(images.nothing_readable()),
+            (false, _) => Ok(Some(images)),
+        };
+        Ok([filled(train)?, filled(val)?, filled(test)?])
+    }
+
+    fn load_parts<const N: usize>(
+        parts: [Dataset; N],
+        shape: [usize; 3],
+        cache: Cache,
+        folder: Option<&CacheFolder>,
+        progress: &Progress,
+    ) -> Result<[Self; N]> {
+        check_shape(shape)?;
+        let mut samples: Vec<(usize, &Source)> = Vec::new();
+        for (part, dataset) in parts.iter().enumerate() {
+            samples.extend(dataset.samples.iter().map(|sample| (part, &sample.source)));
+        }
+        // An order that does not depend on the split: then neither does the cache.
+        let mut order: Vec<usize> = (0..samples.len()).collect();
+        order.sort_by_key(|&at| samples[at].1.key());
+        let pictures = Pictures { sources: order.iter().map(|&at| samples[at].1).collect(), shape };
+        let (decoded, outcomes) = pictures.decode(cache, folder, progress)?;
+        let mut found: Vec<(usize, Outcome)> = outcomes.into_iter().enumerate().collect();
+        found.sort_by_key(|&(number, _)| order[number]);
+        let (decoded, mut found) = (Arc::new(decoded), found.into_iter());
+        Ok(parts.map(|dataset| {
+            let outcomes = found.by_ref().take(dataset.len()).collect();
+            Self::new(dataset, shape, decoded.clone(), outcomes)
+        }))
+    }
+
+    /// `outcomes`: for each sample its number among the decoded, and what decoding brought.
+    fn new(mut dataset: Dataset, shape: [usize; 3], decoded: Arc<Decoded>, outcomes: Vec<(usize, Outcome)>) -> Self {
+        let mut readable = outcomes.iter().map(|(_, outcome)| outcome.is_ok()).collect::<Vec<_>>().into_iter();
+        dataset.samples.retain(|_| readable.next() == Some(true));
+        let (mut numbers, mut moments, mut skipped) = (Vec::new(), Moments::default(), Vec::new());
+        for (number, outcome) in outcomes {
+            match outcome {
+                Ok(of_picture) => {
+                    numbers.push(number);
+                    moments = moments.plus(of_picture);
+                }
+                Err(error) => skipped.push(error),
+            }
+        }
+        Self { dataset, shape, decoded, numbers, moments, skipped }
     }
 
     fn nothing_readable(mut self) -> Error {
@@ -96,16 +152,18 @@ impl Images {
         Normalization::new(mode, self.shape[2], &self.moments)
     }
 
+    /// Where the decoded pictures are kept, in words.
+    pub fn kept(&self) -> String {
+        self.decoded.to_string()
+    }
+
     /// One picture.
     ///
-    /// Errors: if it is not kept in memory and its file can no longer be read.
+    /// Errors: if it is kept nowhere and its file can no longer be read.
     pub fn image(&self, index: usize) -> Result<Image> {
         let [height, width, channels] = self.shape;
-        match &self.cache {
-            Some(cache) => {
-                let bytes = height * width * channels;
-                Ok(Image { size: [height, width], channels, pixels: cache[index * bytes..][..bytes].to_vec() })
-            }
+        match self.decoded.pixels(self.numbers[index], self.shape) {
+            Some(pixels) => Ok(Image { size: [height, width], channels, pixels: pixels.to_vec() }),
             None => self.dataset.samples[index].source.image()?.fit(self.shape),
         }
     }
@@ -114,46 +172,12 @@ impl Images {
     ///
     /// Errors: as [`Images::image`].
     pub(super) fn append(&self, index: usize, batch: &mut Vec<u8>) -> Result<()> {
-        match &self.cache {
-            Some(cache) => {
-                let bytes: usize = self.shape.iter().product();
-                batch.extend_from_slice(&cache[index * bytes..][..bytes]);
-            }
+        match self.decoded.pixels(self.numbers[index], self.shape) {
+            Some(pixels) => batch.extend_from_slice(pixels),
             None => batch.extend_from_slice(&self.image(index)?.pixels),
         }
         Ok(())
     }
-}
-
-/// Sums over a picture's pixels, which are kept in `slot` if there is one.
-fn decode(source: &Source, shape: [usize; 3], slot: Option<&mut [u8]>) -> Result<Moments> {
-    let image = source.image()?.fit(shape)?;
-    if let Some(slot) = slot {
-        slot.copy_from_slice(&image.pixels);
-    }
-    Ok(Moments::of(&image.pixels, image.channels))
-}
-
-/// Moves the blocks that are kept together at the front, in order, and drops the rest.
-fn close_gaps(blocks: &mut Vec<u8>, block: usize, keep: &[bool]) {
-    let mut kept = 0;
-    for (index, _) in keep.iter().enumerate().filter(|&(_, &keep)| keep) {
-        blocks.copy_within(index * block..(index + 1) * block, kept * block);
-        kept += 1;
-    }
-    blocks.truncate(kept * block);
-}
-
-fn tally(outcomes: Vec<Result<Moments>>) -> (Moments, Vec<Error>) {
-    let mut skipped = Vec::new();
-    let moments = outcomes.into_iter().fold(Moments::default(), |sum, outcome| match outcome {
-        Ok(moments) => sum.plus(moments),
-        Err(error) => {
-            skipped.push(error);
-            sum
-        }
-    });
-    (moments, skipped)
 }
 
 #[cfg(test)]
@@ -184,8 +208,8 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_left_out_with_the_reason() {
         let (_dir, data) = with_bad_files();
-        for cache_bytes in [Images::CACHE_BYTES, 0] {
-            let images = Images::load(data.clone(), SHAPE, cache_bytes, &quiet).unwrap();
+        for cache in [Cache::Ram, Cache::None] {
+            let images = Images::load(data.clone(), SHAPE, cache, &quiet).unwrap();
             assert_eq!((images.len(), images.dataset().class_counts()), (5, vec![3, 2]));
             let skipped = images.skipped().iter().map(Error::to_string).collect::<Vec<_>>();
             assert!(skipped[1].contains("001b.png: not a JPEG"), "{skipped:?}");
@@ -199,7 +223,7 @@ mod tests {
     #[test]
     fn normalization_is_over_what_can_be_read() {
         let (_dir, data) = with_bad_files();
-        let images = Images::load(data, SHAPE, 0, &quiet).unwrap();
+        let images = Images::load(data, SHAPE, Cache::None, &quiet).unwrap();
         let found = images.normalization(Normalize::Dataset);
         assert_eq!(found.mean, [4.0 / 255.0, 0.8 / 255.0, 0.0]);
         assert!((f64::from(found.std[0]) * 255.0 - 24f64.sqrt()).abs() < 1e-5 && found.std[2] == 1.0);
@@ -211,7 +235,7 @@ mod tests {
         write(dir.path(), "cat/1.png", "");
         write(dir.path(), "dog/2.png", "");
         let data = folder::read(dir.path()).unwrap().unwrap().train;
-        let message = Images::load(data, SHAPE, 0, &quiet).unwrap_err().to_string();
+        let message = Images::load(data, SHAPE, Cache::None, &quiet).unwrap_err().to_string();
         assert!(message.contains("none of its 2 images could be read; the first: "), "{message}");
         assert!(message.ends_with("1.png: the file is empty"), "{message}");
     }
@@ -224,10 +248,36 @@ mod tests {
             count.fetch_add(1, Ordering::Relaxed);
             Ok(())
         };
-        Images::load(data.clone(), SHAPE, 0, &progress).unwrap();
+        Images::load(data.clone(), SHAPE, Cache::None, &progress).unwrap();
         assert_eq!(count.into_inner(), 8);
-        let stopped = Images::load(data.clone(), SHAPE, 0, &|| Err(Error::Interrupted));
+        let stopped = Images::load(data.clone(), SHAPE, Cache::None, &|| Err(Error::Interrupted));
         assert!(matches!(stopped, Err(Error::Interrupted)));
-        assert!(Images::load(data, [4, 0, 3], 0, &quiet).is_err());
+        assert!(Images::load(data, [4, 0, 3], Cache::None, &quiet).is_err());
+    }
+
+    #[test]
+    fn however_a_set_is_split_its_parts_share_one_cache() {
+        let (dir, data) = with_bad_files();
+        let folder = CacheFolder::new(dir.path().join("cache"));
+        let count = AtomicUsize::new(0);
+        let progress = || {
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        };
+        for (val, skipped) in [(vec![0, 6], [2, 1]), (vec![7, 3, 4], [2, 1])] {
+            let train: Vec<usize> = (0..8).filter(|index| !val.contains(index)).collect();
+            let parts = [data.subset(&train), data.subset(&val)];
+            let found = Images::load_parts(parts, SHAPE, Cache::Disk, Some(&folder), &progress).unwrap();
+            assert_eq!(found.each_ref().map(|images| images.skipped().len()), skipped);
+            for images in &found {
+                let alone = Images::load(images.dataset().clone(), SHAPE, Cache::None, &quiet).unwrap();
+                for index in 0..images.len() {
+                    assert_eq!(images.image(index).unwrap(), alone.image(index).unwrap());
+                }
+                let mode = Normalize::Dataset;
+                assert_eq!(images.normalization(mode), alone.normalization(mode));
+            }
+        }
+        assert_eq!(count.into_inner(), 8, "only the first time");
     }
 }

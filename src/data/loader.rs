@@ -214,14 +214,14 @@ impl Drop for Epoch {
 #[cfg(test)]
 mod tests {
     use super::super::fixtures::class_folders;
-    use super::super::folder;
+    use super::super::{Cache, folder};
     use super::*;
 
     /// 7 cats, whose pixels begin with 0, and 4 dogs, whose begin with 10; kept in memory or read each time.
-    fn images(folder: &std::path::Path, cache_bytes: usize) -> Arc<Images> {
+    fn images(folder: &std::path::Path, cache: Cache) -> Arc<Images> {
         class_folders(folder, &[("cat", 7), ("dog", 4)]);
         let data = folder::read(folder).unwrap().unwrap().train;
-        Arc::new(Images::load(data, [4, 4, 3], cache_bytes, &|| Ok(())).unwrap())
+        Arc::new(Images::load(data, [4, 4, 3], cache, &|| Ok(())).unwrap())
     }
 
     fn options(workers: usize) -> LoaderOptions {
@@ -242,7 +242,7 @@ mod tests {
     fn an_epoch_shows_each_image_once_in_file_order() {
         let dir = tempfile::tempdir().unwrap();
         let options = LoaderOptions { batch_size: NonZero::new(4).unwrap(), ..LoaderOptions::default() };
-        let loader = Loader::new(images(dir.path(), Images::CACHE_BYTES), options);
+        let loader = Loader::new(images(dir.path(), Cache::Ram), options);
         let batches = batches(&loader, 0);
         assert_eq!(batches.iter().map(Batch::len).collect::<Vec<_>>(), [4, 4, 3]);
         assert_eq!(loader.batches(), 3);
@@ -256,9 +256,9 @@ mod tests {
     #[test]
     fn batches_do_not_depend_on_threads_or_memory() {
         let dir = tempfile::tempdir().unwrap();
-        let expected = batches(&Loader::new(images(dir.path(), Images::CACHE_BYTES), options(1)), 3);
-        for cache_bytes in [0, Images::CACHE_BYTES] {
-            let images = images(dir.path(), cache_bytes);
+        let expected = batches(&Loader::new(images(dir.path(), Cache::Ram), options(1)), 3);
+        for cache in [Cache::None, Cache::Ram] {
+            let images = images(dir.path(), cache);
             for workers in [0, 1, 2, 7] {
                 assert_eq!(batches(&Loader::new(images.clone(), options(workers)), 3), expected);
             }
@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn each_epoch_and_seed_has_its_own_order() {
         let dir = tempfile::tempdir().unwrap();
-        let images = images(dir.path(), Images::CACHE_BYTES);
+        let images = images(dir.path(), Cache::Ram);
         let order = |seed, epoch| -> Vec<usize> {
             let loader = Loader::new(images.clone(), LoaderOptions { seed: Seed(seed), ..options(2) });
             batches(&loader, epoch).into_iter().flat_map(|batch| batch.indices).collect()
@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn a_file_that_goes_away_is_an_error_and_the_end() {
         let dir = tempfile::tempdir().unwrap();
-        let images = images(dir.path(), 0);
+        let images = images(dir.path(), Cache::None);
         std::fs::remove_file(dir.path().join("cat/005.png")).unwrap();
         let loader = Loader::new(images, LoaderOptions { shuffle: false, ..options(3) });
         let mut epoch = loader.epoch(0);
@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn giving_up_an_epoch_ends_its_threads() {
         let dir = tempfile::tempdir().unwrap();
-        let images = images(dir.path(), 0);
+        let images = images(dir.path(), Cache::None);
         for taken in 0..3 {
             let mut epoch = Loader::new(images.clone(), options(3)).epoch(0);
             assert_eq!(epoch.size_hint(), (3, Some(3)));

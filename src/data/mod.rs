@@ -14,8 +14,10 @@
 //! from a [`Seed`] and a position (epoch, sample), never from which thread was first.
 
 mod augment;
+mod cache;
 mod cifar;
 mod dataset;
+mod decoded;
 mod files;
 #[cfg(test)]
 mod fixtures;
@@ -31,6 +33,7 @@ mod table;
 
 pub use crate::seed::Seed;
 pub use augment::{Augment, AugmentRow};
+pub use cache::Cache;
 pub use dataset::{Dataset, Probe, Sample, Source, Stack};
 pub use files::list_images;
 pub use folder::ImageFolder;

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use bytemuck::{Pod, Zeroable};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -79,8 +80,14 @@ impl Normalization {
     }
 }
 
+/// Bytes that are added side by side: whole vectors, and whole pixels of 1, 2 or 3 channels.
+const LANES: usize = 48;
+/// As many squares of a byte as `u32` has room for, and fewer.
+const MOST_ADDED: usize = 1 << 15;
+
 /// Sums over the bytes of each channel. Integers, so that the order in which images are added does not matter.
-#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
 pub(super) struct Moments {
     pixels: u64,
     sum: [u64; 3],
@@ -91,10 +98,18 @@ impl Moments {
     /// Of `[pixels, channels]` bytes; at most 3 channels.
     pub(super) fn of(bytes: &[u8], channels: usize) -> Self {
         let mut moments = Self { pixels: (bytes.len() / channels) as u64, ..Self::default() };
-        for pixel in bytes.chunks_exact(channels) {
-            for (channel, &value) in pixel.iter().enumerate() {
-                moments.sum[channel] += u64::from(value);
-                moments.squares[channel] += u64::from(value) * u64::from(value);
+        for block in bytes.chunks(LANES * MOST_ADDED) {
+            let (mut sum, mut squares) = ([0u32; LANES], [0u32; LANES]);
+            for lanes in block.chunks(LANES) {
+                for ((sum, square), &byte) in sum.iter_mut().zip(&mut squares).zip(lanes) {
+                    let value = u32::from(byte);
+                    *sum += value;
+                    *square += value * value;
+                }
+            }
+            for lane in 0..LANES {
+                moments.sum[lane % channels] += u64::from(sum[lane]);
+                moments.squares[lane % channels] += u64::from(squares[lane]);
             }
         }
         moments

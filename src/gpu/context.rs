@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::adapter::{self, AdapterSummary};
+use super::tuner::Tuner;
 use crate::error::{Error, Result};
 use crate::graph::{Binding, Capabilities, Launch};
 
@@ -14,6 +15,7 @@ pub struct Gpu {
     limits: wgpu::Limits,
     pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
     lost: Arc<Mutex<Option<String>>>,
+    pub(super) tuner: Mutex<Tuner>,
 }
 
 /// A compiled kernel and the layout of its bindings.
@@ -57,6 +59,7 @@ impl Gpu {
             },
             device,
             queue,
+            tuner: Mutex::new(Tuner::new(&summary)),
             summary,
             limits,
             pipelines: Mutex::default(),

@@ -6,7 +6,7 @@ use super::readback::{self, Readback};
 use super::weights::{Arenas, Weights};
 use crate::error::{Error, Result};
 use crate::graph::{
-    Binding, Graph, Kernel, Kind, Launch, NORM_PARTIALS, Node, Place, Plan, Step, Update, Value, clip_launches,
+    Binding, Graph, Kernel, Kind, Launch, Layout, NORM_PARTIALS, Node, Place, Plan, Step, Update, Value, clip_launches,
 };
 use crate::tensor::{Meta, Tensor};
 
@@ -45,15 +45,17 @@ struct Dispatch {
 pub type Choice<'a> = dyn Fn(&Node, &[Kernel]) -> usize + 'a;
 
 impl Program {
-    /// Plans `graph`, takes the memory it needs and compiles its kernels. With an update, a run ends by moving the
-    /// parameters.
+    /// Plans `graph`, takes the memory it needs and compiles its kernels: those which the tuner prefers, compared with
+    /// the CPU before they are first used. With an update, a run ends by moving the parameters.
     ///
-    /// Errors: if something does not fit the adapter's limits or memory, or its driver rejects a kernel.
+    /// Errors: if something does not fit the adapter's limits or memory, its driver rejects a kernel, or no kernel of
+    /// an op agrees with the CPU.
     pub fn new(gpu: &Arc<Gpu>, graph: &Graph, weights: &Weights, update: Option<Arc<dyn Update>>) -> Result<Self> {
-        Self::with_kernels(gpu, graph, weights, update, &|_, _| 0)
+        gpu.prepare(graph)?;
+        Self::with_kernels(gpu, graph, weights, update, &|node, kernels| gpu.choose(node, kernels))
     }
 
-    /// As [`Program::new`], with `choose` picking the kernel of each op.
+    /// As [`Program::new`], with `choose` picking the kernel of each op, and no comparison with the CPU.
     pub fn with_kernels(
         gpu: &Arc<Gpu>,
         graph: &Graph,
@@ -61,14 +63,7 @@ impl Program {
         update: Option<Arc<dyn Update>>,
         choose: &Choice<'_>,
     ) -> Result<Self> {
-        let kernel = |graph: &Graph, value: Value| {
-            let node = graph.node(value);
-            let metas: Vec<&Meta> = node.inputs.iter().map(|&v| graph.meta(v)).collect();
-            let mut kernels = node.op().expect("steps are ops").kernels(&metas, &node.meta, gpu.capabilities());
-            kernels.swap_remove(choose(node, &kernels))
-        };
-        let scratch = |graph: &Graph, value: Value| kernel(graph, value).scratch;
-        let plan = Plan::new(graph, weights.parameters(), weights.states(), true, scratch)?;
+        let (plan, kernels) = plan(gpu, graph, weights.parameters(), weights.states(), choose)?;
         let buffers = Buffers::new(gpu, &plan)?;
         let inputs = plan.graph.nodes().iter().filter(|n| matches!(n.kind, Kind::Input));
         let mut program = Self {
@@ -83,9 +78,8 @@ impl Program {
             variants: Vec::new(),
             plan,
         };
-        for step in program.plan.steps.clone() {
-            let kernel = kernel(&program.plan.graph, step.value);
-            program.record(&step, kernel)?;
+        for (step, kernel) in program.plan.steps.clone().iter().zip(kernels) {
+            program.record(step, kernel)?;
         }
         if let Some(update) = update {
             program.record_update(update.as_ref())?;
@@ -310,6 +304,36 @@ impl Program {
         let shared =
             [&arenas.parameter, &arenas.gradient, &arenas.state, &arenas.next_state].into_iter().chain(&arenas.moments);
         own.chain(shared).map(wgpu::Buffer::size).sum()
+    }
+}
+
+/// A plan for an adapter, and the kernel of each of its steps.
+fn plan(
+    gpu: &Gpu,
+    graph: &Graph,
+    parameters: &Layout,
+    states: &Layout,
+    choose: &Choice<'_>,
+) -> Result<(Plan, Vec<Kernel>)> {
+    let kernel = |graph: &Graph, value: Value| {
+        let node = graph.node(value);
+        let metas: Vec<&Meta> = node.inputs.iter().map(|&v| graph.meta(v)).collect();
+        let mut kernels = node.op().expect("steps are ops").kernels(&metas, &node.meta, gpu.capabilities());
+        kernels.swap_remove(choose(node, &kernels))
+    };
+    let plan = Plan::new(graph, parameters, states, true, |graph, value| kernel(graph, value).scratch)?;
+    let kernels = plan.steps.iter().map(|step| kernel(&plan.graph, step.value)).collect();
+    Ok((plan, kernels))
+}
+
+impl Gpu {
+    /// How a program for `graph` will be executed, with the kernels that are preferred as far as is known: its plan, and
+    /// the kernel of each step. Nothing is measured, compiled or compared.
+    ///
+    /// Errors: none but for faults of ops.
+    pub fn plan(&self, graph: &Graph) -> Result<(Plan, Vec<Kernel>)> {
+        let (parameters, states) = (Layout::parameters(graph), Layout::states(graph));
+        plan(self, graph, &parameters, &states, &|node, kernels| self.choose(node, kernels))
     }
 }
 

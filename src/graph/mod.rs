@@ -14,16 +14,21 @@ mod op;
 mod optimize;
 mod plan;
 mod reference;
+mod tolerance;
+mod traffic;
 mod update;
 
 use std::sync::Arc;
 
 pub use expression::{BLOCK, BlockInput, Expression, Function, Operand, Term, exp};
 pub use kernel::{Binding, Capabilities, Kernel, Launch, MAX_WORKGROUPS, spread, wgsl_f32};
-pub use op::{Backward, Op, Tolerance};
+pub use op::{Backward, Op};
 pub use optimize::{Passes, optimize};
+pub(crate) use plan::settle;
 pub use plan::{Layout, LayoutEntry, Place, Plan, Step};
 pub use reference::evaluate;
+pub use tolerance::{Comparison, Tolerance};
+pub use traffic::least_traffic;
 pub use update::{NORM_PARTIALS, Update, UpdatePiece, clip_launches};
 
 use crate::error::Result;

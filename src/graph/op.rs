@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Capabilities, Expression, Graph, Kernel, Value};
+use super::{Capabilities, Expression, Graph, Kernel, Tolerance, Value};
 use crate::error::{Error, Result};
 use crate::tensor::{Array, Meta, View, ViewMut};
 
@@ -78,34 +78,4 @@ pub struct Backward<'a> {
     pub output: Value,
     /// Gradient of the loss with respect to the result; same shape.
     pub grad: Value,
-}
-
-/// Allowed difference from the f64 reference. The bounds stand in one place: [`Tolerance::bound`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Tolerance {
-    /// The same value: relu, max pooling, reshape, gather.
-    Exact,
-    /// A few rounded additions or multiplications.
-    Arithmetic,
-    /// WGSL's own accuracy of exp, log, pow and the like.
-    Transcendental,
-    /// A sum over that many terms, measured against the same sum over absolute values.
-    Sum(usize),
-    /// Normalised by statistics: measured against the largest value of the result.
-    Normalized,
-}
-
-impl Tolerance {
-    /// The allowed difference where the reference is `reference`, the same computation on absolute values is
-    /// `magnitude`, and the largest absolute value of the result is `largest`.
-    pub fn bound(self, reference: f64, magnitude: f64, largest: f64) -> f64 {
-        let ulp = f64::from(f32::EPSILON) / 2.0;
-        match self {
-            Self::Exact => 0.0,
-            Self::Arithmetic => 8.0 * ulp * magnitude.max(reference.abs()) + 1e-37,
-            Self::Transcendental => 1e-5 * reference.abs() + 1e-5,
-            Self::Sum(terms) => 4.0 * (terms as f64).sqrt().max(2.0) * ulp * magnitude.max(reference.abs()) + 1e-37,
-            Self::Normalized => 1e-5 * largest + 1e-6,
-        }
-    }
 }

@@ -112,6 +112,8 @@ pub struct Step {
     pub value: Value,
     /// Where its scratch memory stands: pool and offset in bytes.
     pub scratch: Vec<Place>,
+    /// Bytes of all its scratch memory.
+    pub scratch_bytes: usize,
 }
 
 /// A graph with a place for every value.
@@ -164,7 +166,7 @@ impl Plan {
 
 /// Lets every gradient and every new state be a value of its own, computed by an op and used by nothing else, so that
 /// the op can write it straight to its place in the arena.
-fn settle(graph: &Graph) -> Result<Graph> {
+pub(crate) fn settle(graph: &Graph) -> Result<Graph> {
     let mut graph = graph.clone();
     let uses = graph.uses();
     let own = |graph: &Graph, v: Value| graph.node(v).op().is_some_and(|op| !op.is_alias()) && uses[v.index()] == 1;
@@ -364,7 +366,11 @@ impl<'a> Planner<'a> {
             .steps
             .iter()
             .zip(&self.scratch_of)
-            .map(|(&value, scratch)| Step { value, scratch: scratch.iter().map(|&b| place(b)).collect() })
+            .map(|(&value, scratch)| Step {
+                value,
+                scratch: scratch.iter().map(|&b| place(b)).collect(),
+                scratch_bytes: scratch.iter().map(|&b| self.blocks[b].bytes).sum(),
+            })
             .collect();
         debug_assert!(
             steps.iter().all(|s| self.graph.node(s.value).inputs.iter().all(|v| self.places[v.index()].is_some()))

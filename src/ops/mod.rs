@@ -19,6 +19,7 @@ mod matmul;
 mod pad;
 mod pointwise;
 mod pool2d;
+mod product;
 mod reduce;
 mod reshape;
 mod rows;

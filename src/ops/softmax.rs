@@ -57,8 +57,8 @@ impl Op for Softmax {
             let largest = fold_row(row, f32::max);
             let total = rows::sum_exp(row, largest);
             if self.log {
-                let shift = largest + total.ln();
-                result.iter_mut().zip(row).for_each(|(y, &x)| *y = x - shift);
+                let logarithm = total.ln();
+                result.iter_mut().zip(row).for_each(|(y, &x)| *y = (x - largest) - logarithm);
             } else {
                 let share = 1.0 / total;
                 result.iter_mut().zip(row).for_each(|(y, &x)| *y = exp(x - largest) * share);

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::{EpochReport, Progress, Settings, StepResult};
 use crate::data::Normalization;
-use crate::device::{Arena, Weights};
+use crate::device::{Arena, Choices, Device, Weights};
 use crate::error::{Error, Result};
 use crate::interop::safetensors;
 use crate::nn::Model;
@@ -45,12 +45,20 @@ impl RunFolder {
     /// Errors: if it exists already, or cannot be made.
     pub fn create(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
+        Self::expect_new(&path)?;
+        fs::create_dir_all(&path).map_err(|e| Error::io("create", &path, e))?;
+        Ok(Self { path })
+    }
+
+    /// Refuses a path at which something stands: to be asked before the work that would be lost.
+    ///
+    /// Errors: if it exists already.
+    pub fn expect_new(path: &Path) -> Result<()> {
         if path.exists() {
             let message = "exists already: choose another --out or --name, or continue it with --resume";
             return Err(Error::format(path, message));
         }
-        fs::create_dir_all(&path).map_err(|e| Error::io("create", &path, e))?;
-        Ok(Self { path })
+        Ok(())
     }
 
     /// The first of `runs/NAME-1`, `runs/NAME-2`, … which does not exist.
@@ -110,6 +118,20 @@ impl RunFolder {
         let model = Model::open(self.path.join("model.toml"))?;
         let classes = self.text("labels.txt")?.lines().map(str::to_owned).collect();
         Ok(Kept { settings, model, classes, normalization })
+    }
+
+    /// Writes `kernels.toml`: which kernels the run has taken on its GPU.
+    pub fn save_choices(&self, device: &Device) -> Result<()> {
+        let Some(choices) = device.choices() else { return Ok(()) };
+        let text = toml::to_string(&choices).map_err(|e| Error::config(format!("the kernels do not fit TOML: {e}")))?;
+        self.write("kernels.toml", text.as_bytes())
+    }
+
+    /// Which kernels the run took; `None` if it ran on the CPU, or has not begun.
+    ///
+    /// Errors: if the file is damaged.
+    pub fn choices(&self) -> Result<Option<Choices>> {
+        if self.path.join("kernels.toml").exists() { self.parse("kernels.toml").map(Some) } else { Ok(None) }
     }
 
     /// Starts `metrics.csv`, and `steps.csv` if steps are logged.

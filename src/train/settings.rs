@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::{Optimizer, Schedule};
-use crate::data::{Augment, Normalize};
+use crate::data::{Augment, Cache, Normalize};
 
 /// Every setting of a run, as resolved: `config.toml`. Training again from it repeats the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,6 +53,9 @@ pub struct Settings {
     pub shuffle: bool,
     /// Whether every step's loss is written to `steps.csv`.
     pub log_steps: bool,
+    /// Where decoded pictures are kept.
+    #[serde(default)]
+    pub cache: Cache,
     /// Threads that put batches together; one a core otherwise.
     pub workers: Option<usize>,
     /// What all random choices follow from.

@@ -63,7 +63,7 @@ impl Op for Conv2dGradInput {
     }
 
     fn kernels(&self, inputs: &[&Meta], output: &Meta, capabilities: &Capabilities) -> Vec<Kernel> {
-        kernels::grad_input(&self.known(inputs), output, capabilities)
+        kernels::grad_input(&self.known(inputs), inputs, output, capabilities)
     }
 
     fn tolerance(&self, inputs: &[&Meta], _output: &Meta) -> Tolerance {

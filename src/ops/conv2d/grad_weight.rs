@@ -63,7 +63,7 @@ impl Op for Conv2dGradWeight {
     }
 
     fn kernels(&self, inputs: &[&Meta], output: &Meta, capabilities: &Capabilities) -> Vec<Kernel> {
-        kernels::grad_weight(&self.known(inputs), output, capabilities)
+        kernels::grad_weight(&self.known(inputs), inputs, output, capabilities)
     }
 
     fn tolerance(&self, inputs: &[&Meta], _output: &Meta) -> Tolerance {

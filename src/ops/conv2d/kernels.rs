@@ -1,10 +1,17 @@
-use super::Geometry;
+//! GPU kernels of the three ops.
+//!
+//! Without groups all three are products of the `matmul` family whose operands are fetched from images: forward, windows
+//! times weight; for the input, windows over the gradient times the flipped weight; for the weight, pixels at all taps
+//! times gradient. A convolution with 3x3 taps and stride 1 has Winograd's form besides. Groups have kernels of their own.
+
+use super::{Geometry, winograd};
 use crate::graph::{Binding, Capabilities, Expression, Kernel, Launch};
 use crate::ops::epilogue;
+use crate::ops::product::{Operand, Product, Stored, matrix_b};
 use crate::tensor::Meta;
 
 /// Invocations per workgroup.
-const WORKGROUP: usize = 64;
+pub(super) const WORKGROUP: usize = 64;
 /// Invocations to aim for when a sum over pixels is split into parts.
 const PARALLEL: usize = 1 << 14;
 /// Most parts of such a sum.
@@ -34,6 +41,125 @@ fn constants(g: &Geometry) -> Vec<(&'static str, usize)> {
     ]
 }
 
+/// A convolution forward, or the one that gives the gradient for the input: `source` is the image under the windows.
+#[derive(Clone, Copy)]
+pub(super) struct Windows {
+    pub n: usize,
+    pub source: [usize; 2],
+    pub channels: usize,
+    pub result: [usize; 2],
+    pub filters: usize,
+    pub size: [usize; 2],
+    pub stride: [usize; 2],
+    pub dilation: [usize; 2],
+    /// Distance between the pixels of the source once zeros stand between them.
+    pub up: [usize; 2],
+    /// Zeros at the top and left.
+    pub before: [usize; 2],
+    /// Whether the weight is that of another convolution, with input and output exchanged and the taps in reverse order.
+    pub flipped: bool,
+}
+
+impl Windows {
+    fn forward(g: &Geometry) -> Self {
+        Self {
+            n: g.n,
+            source: g.input,
+            channels: g.channels,
+            result: g.output,
+            filters: g.filters,
+            size: g.window.size,
+            stride: g.window.stride,
+            dilation: g.window.dilation,
+            up: [1; 2],
+            before: [g.window.padding[0], g.window.padding[2]],
+            flipped: false,
+        }
+    }
+
+    /// The gradient for the input: a window over the gradient, as wide apart as the stride. `None` if the padding is wider
+    /// than the window.
+    fn backward(g: &Geometry) -> Option<Self> {
+        let span = g.window.span();
+        let before = |axis: usize| (span[axis] - 1).checked_sub(g.window.padding[2 * axis]);
+        Some(Self {
+            n: g.n,
+            source: g.output,
+            channels: g.filters,
+            result: g.input,
+            filters: g.channels,
+            size: g.window.size,
+            stride: [1; 2],
+            dilation: g.window.dilation,
+            up: g.window.stride,
+            before: [before(0)?, before(1)?],
+            flipped: true,
+        })
+    }
+
+    pub fn constants(&self) -> Vec<(&'static str, usize)> {
+        vec![
+            ("H", self.source[0]),
+            ("W", self.source[1]),
+            ("C", self.channels),
+            ("OH", self.result[0]),
+            ("OW", self.result[1]),
+            ("KH", self.size[0]),
+            ("KW", self.size[1]),
+            ("SH", self.stride[0]),
+            ("SW", self.stride[1]),
+            ("DH", self.dilation[0]),
+            ("DW", self.dilation[1]),
+            ("UP_H", self.up[0]),
+            ("UP_W", self.up[1]),
+            ("TOP", self.before[0]),
+            ("LEFT", self.before[1]),
+        ]
+    }
+
+    fn pixels(&self) -> usize {
+        self.n * self.result[0] * self.result[1]
+    }
+
+    /// All kernels, by tiles of pixels and filters, from the image in input 0 and the weight in `weight`.
+    fn products(&self, weight: Binding, result: Stored<'_>, capabilities: &Capabilities) -> Vec<Kernel> {
+        let (element, snippet) = if self.channels.is_multiple_of(4) {
+            ("vec4f", include_str!("../../../shaders/common/product_a_windows_vec4.wgsl"))
+        } else {
+            ("f32", include_str!("../../../shaders/common/product_a_windows_scalar.wgsl"))
+        };
+        let terms = self.size[0] * self.size[1] * self.channels;
+        let mut constants = self.constants();
+        constants.push(("TRANSPOSE_B", 0));
+        let product = Product {
+            batch: 1,
+            rows: self.pixels(),
+            columns: self.filters,
+            terms,
+            a: Operand { binding: Binding::Input(0), element, snippet },
+            b: matrix_b(weight, false, [terms, self.filters]),
+            constants,
+            result,
+        };
+        match weight {
+            Binding::Scratch(_) => product.kernels_after(1, capabilities),
+            _ => product.kernels(capabilities),
+        }
+    }
+
+    fn depthwise(&self, result: Stored<'_>) -> Kernel {
+        let text = include_str!("../../../shaders/conv2d_depthwise.wgsl");
+        let launch = Launch::new("conv2d_depthwise.wgsl", text).bindings(TWO_INPUTS);
+        let launch = result
+            .attach(launch)
+            .constants(self.constants())
+            .constants([("FLIP", usize::from(self.flipped))])
+            .params([self.pixels()])
+            .threads(self.pixels() * self.channels / 4, WORKGROUP);
+        Kernel::single("depthwise", launch)
+    }
+}
+
 /// Whether channels and filters of each group can be read four at a time.
 fn in_fours(g: &Geometry) -> bool {
     g.channels_in().is_multiple_of(4) && g.filters_in().is_multiple_of(4)
@@ -47,14 +173,22 @@ pub(super) fn forward(
     expression: Option<&Expression>,
     inputs: &[&Meta],
     output: &Meta,
-    _capabilities: &Capabilities,
+    capabilities: &Capabilities,
 ) -> Vec<Kernel> {
+    let result = Stored::Output { epilogue: expression, inputs, own: 2, shape: &output.shape };
+    let windows = Windows::forward(g);
+    let mut kernels = Vec::new();
+    if g.groups == 1 {
+        kernels.extend(windows.products(Binding::Input(1), result, capabilities));
+        winograd::append(&mut kernels, &windows, result, capabilities);
+    } else if g.is_depthwise() && g.channels.is_multiple_of(4) {
+        kernels.push(windows.depthwise(result));
+    }
     let finish = |launch: Launch, width: usize| {
         epilogue::attach(launch.bindings(TWO_INPUTS), expression, inputs, 2, &output.shape, width)
             .constants(constants(g))
     };
-    let mut kernels = Vec::new();
-    if in_fours(g) {
+    if g.groups > 1 && in_fours(g) {
         let text = include_str!("../../../shaders/conv2d_registers.wgsl");
         let pixels = g.n * g.pixels();
         let threads = pixels.div_ceil(8) * (g.filters / 4);
@@ -69,9 +203,19 @@ pub(super) fn forward(
 }
 
 /// Every kernel of the gradient for the input.
-pub(super) fn grad_input(g: &Geometry, output: &Meta, _capabilities: &Capabilities) -> Vec<Kernel> {
+pub(super) fn grad_input(g: &Geometry, inputs: &[&Meta], output: &Meta, capabilities: &Capabilities) -> Vec<Kernel> {
+    let result = Stored::Output { epilogue: None, inputs, own: 2, shape: &output.shape };
     let mut kernels = Vec::new();
-    if in_fours(g) {
+    match Windows::backward(g) {
+        Some(windows) if g.groups == 1 => {
+            kernels = windows.products(Binding::Scratch(0), result, capabilities);
+            kernels.iter_mut().for_each(|kernel| flip_first(kernel, g));
+            winograd::append(&mut kernels, &windows, result, capabilities);
+        }
+        Some(windows) if g.is_depthwise() && g.channels.is_multiple_of(4) => kernels.push(windows.depthwise(result)),
+        _ => {}
+    }
+    if kernels.is_empty() && in_fours(g) {
         let text = include_str!("../../../shaders/conv2d_grad_input_registers.wgsl");
         let pixels = g.n * g.input[0] * g.input[1];
         let launch = Launch::new("conv2d_grad_input_registers.wgsl", text)
@@ -92,10 +236,46 @@ pub(super) fn grad_input(g: &Geometry, output: &Meta, _capabilities: &Capabiliti
     kernels
 }
 
+/// Lets a kernel that expects the flipped weight in scratch 0 make it first.
+fn flip_first(kernel: &mut Kernel, g: &Geometry) {
+    let elements = g.terms() * g.filters;
+    let text = include_str!("../../../shaders/conv2d_flip_weight.wgsl");
+    let flip = Launch::new("conv2d_flip_weight.wgsl", text)
+        .constants([("TAPS", g.window.size[0] * g.window.size[1]), ("C", g.channels), ("O", g.filters)])
+        .params([0])
+        .bindings([Binding::Input(1), Binding::Scratch(0)])
+        .threads(elements, WORKGROUP);
+    kernel.launches.insert(0, flip);
+    kernel.scratch.insert(0, elements * 4);
+}
+
 /// Every kernel of the gradient for the weight.
-pub(super) fn grad_weight(g: &Geometry, output: &Meta, _capabilities: &Capabilities) -> Vec<Kernel> {
+pub(super) fn grad_weight(g: &Geometry, inputs: &[&Meta], output: &Meta, capabilities: &Capabilities) -> Vec<Kernel> {
+    let mut kernels = Vec::new();
+    if g.groups == 1 {
+        let (element, snippet) = if g.channels.is_multiple_of(4) {
+            ("vec4f", include_str!("../../../shaders/common/product_a_taps_vec4.wgsl"))
+        } else {
+            ("f32", include_str!("../../../shaders/common/product_a_taps_scalar.wgsl"))
+        };
+        let pixels = g.n * g.pixels();
+        let mut constants = constants(g);
+        constants.push(("TRANSPOSE_B", 0));
+        let product = Product {
+            batch: 1,
+            rows: g.terms(),
+            columns: g.filters,
+            terms: pixels,
+            a: Operand { binding: Binding::Input(0), element, snippet },
+            b: matrix_b(Binding::Input(1), false, [pixels, g.filters]),
+            constants,
+            result: Stored::Output { epilogue: None, inputs, own: 2, shape: &output.shape },
+        };
+        kernels = product.kernels(capabilities);
+    }
     let fits = |width: &usize| g.filters_in().is_multiple_of(*width);
-    [4, 1].into_iter().filter(fits).map(|width| split(g, output, width)).collect()
+    kernels.extend([4, 1].into_iter().filter(fits).map(|width| split(g, output, width)));
+    kernels
 }
 
 /// The kernel that splits the sum over pixels, on vectors of `width` filters.
@@ -119,6 +299,6 @@ fn split(g: &Geometry, output: &Meta, width: usize) -> Kernel {
         .params([0])
         .bindings([Binding::Scratch(0), Binding::Output])
         .threads(elements, WORKGROUP);
-    let variant = if width == 4 { "split-vec4" } else { "split" };
+    let variant = if width == 4 { "elements-vec4" } else { "elements" };
     Kernel { variant: variant.into(), launches: vec![sum, add], scratch: vec![output.elements() * parts * 4] }
 }

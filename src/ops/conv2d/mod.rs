@@ -9,6 +9,7 @@ mod grad_input;
 mod grad_weight;
 mod kernels;
 mod samples;
+mod winograd;
 
 use std::sync::Arc;
 

@@ -26,6 +26,11 @@ fn cases() -> Vec<(Conv2d, [usize; 4], [usize; 4])> {
         (Conv2d { groups: 3, ..same }, [1, 4, 4, 3], [3, 3, 1, 6]),
         (same, [1, 3, 37, 4], [3, 3, 4, 68]),
         (same, [5, 13, 11, 4], [3, 3, 4, 4]),
+        (plain, [2, 17, 16, 3], [3, 3, 3, 8]),
+        (same, [2, 7, 9, 32], [3, 3, 32, 36]),
+        (Conv2d { padding: [2; 4], ..plain }, [1, 4, 5, 4], [2, 2, 4, 4]),
+        (Conv2d { padding: [3; 4], ..plain }, [1, 4, 5, 4], [3, 3, 4, 4]),
+        (Conv2d { groups: 4, dilation: [2, 1], padding: [2, 1, 1, 1], ..plain }, [2, 6, 5, 4], [3, 3, 1, 4]),
         // Enough channels for Winograd's algorithm: tiles cut off by the result, whole ones, padding beyond the window.
         (same, [2, 9, 6, 16], [3, 3, 16, 20]),
         (plain, [3, 10, 14, 17], [3, 3, 17, 16]),

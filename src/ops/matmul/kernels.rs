@@ -1,7 +1,11 @@
 use super::{Extents, MatMul};
 use crate::graph::{Binding, Capabilities, Kernel, Launch};
 use crate::ops::epilogue;
+use crate::ops::product::{Product, Stored, matrix_a, matrix_b};
 use crate::tensor::Meta;
+
+/// Multiply-adds below which a product is not worth a tile.
+const TINY: usize = 1 << 12;
 
 /// Every kernel that computes the product, the one to prefer first.
 pub(super) fn matmul(
@@ -9,9 +13,25 @@ pub(super) fn matmul(
     extents: Extents,
     inputs: &[&Meta],
     output: &Meta,
-    _capabilities: &Capabilities,
+    capabilities: &Capabilities,
 ) -> Vec<Kernel> {
-    vec![Kernel::single("naive", naive(op, extents, inputs, output))]
+    let Extents { batch, m, n, k } = extents;
+    let product = Product {
+        batch,
+        rows: m,
+        columns: n,
+        terms: k,
+        a: matrix_a(Binding::Input(0), op.transpose_a, [m, k]),
+        b: matrix_b(Binding::Input(1), op.transpose_b, [k, n]),
+        constants: vec![("TRANSPOSE_A", usize::from(op.transpose_a)), ("TRANSPOSE_B", usize::from(op.transpose_b))],
+        result: Stored::Output { epilogue: op.epilogue.as_ref(), inputs, own: 2, shape: &output.shape },
+    };
+    let mut kernels = product.kernels(capabilities);
+    let naive = Kernel::single("naive", naive(op, extents, inputs, output));
+    // A tile wastes most of its work on a matrix with few rows or columns.
+    let small = m * n * k < TINY || n == 1;
+    kernels.insert(if small { 0 } else { kernels.len() }, naive);
+    kernels
 }
 
 /// One invocation per element.

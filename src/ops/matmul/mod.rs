@@ -201,12 +201,17 @@ pub(super) fn samples() -> Vec<Sample> {
         }
     }
     samples.push(Sample::new(plain(), [&[300, 20], &[20, 130]]).forward_only());
+    // Long sums of few elements are split.
+    let long = |transpose_a, transpose_b| MatMul { transpose_a, transpose_b, epilogue: None };
+    samples.push(Sample::new(long(true, false), [&[1030, 36], &[1030, 64]]).forward_only());
+    samples.push(Sample::new(long(false, true), [&[2, 32, 1028], &[2, 7, 1028]]).forward_only());
     samples.push(Sample::new(plain(), [&[70_000, 2], &[2, 4]]).forward_only());
     samples.push(Sample::new(plain(), [&[66_000, 1, 2], &[66_000, 2, 1]]).forward_only());
     let relu = |[x, bias]: [Term; 2]| (x + bias).call(crate::graph::Function::Relu);
     let fused = |e: Expression| MatMul { epilogue: Some(e), ..MatMul::default() };
     samples.push(Sample::new(fused(Expression::new(relu)), [&[9, 6], &[6, 8], &[8]]).forward_only());
     samples.push(Sample::new(fused(Expression::new(relu)), [&[9, 6], &[6, 7], &[7]]).forward_only());
+    samples.push(Sample::new(fused(Expression::new(relu)), [&[32, 700], &[700, 12], &[12]]).forward_only());
     let all = |[x, bias, scale, residual]: [Term; 4]| (x + bias).call(crate::graph::Function::Tanh) * scale + residual;
     for (m, n) in [(9, 8), (4, 7), (37, 36)] {
         let inputs: [&[usize]; 5] = [&[m, 6], &[6, n], &[n], &[1], &[m, n]];

@@ -1,5 +1,7 @@
 use serde::Serialize;
 
+use super::Scores;
+
 /// How well a classifier did on a set, counted once from its confusion matrix.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Metrics {
@@ -13,6 +15,25 @@ pub struct Metrics {
     pub recall: f64,
     /// Mean over classes of the harmonic mean of precision and recall.
     pub f1: f64,
+    /// The same three, each class counting by its number of images.
+    pub weighted_precision: f64,
+    /// Always the accuracy; here for completeness.
+    pub weighted_recall: f64,
+    /// See [`Metrics::weighted_precision`].
+    pub weighted_f1: f64,
+    /// Matthews's correlation of classes and answers, from -1 to 1; 0 is guessing. For more than two classes Gorodkin's
+    /// form, 2004, <https://doi.org/10.1016/j.compbiolchem.2004.09.006>.
+    pub matthews: f64,
+    /// Cohen's kappa: the share of agreement beyond chance.
+    pub kappa: f64,
+    /// See [`Scores::roc_auc`](super::Scores::roc_auc).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roc_auc: Option<f64>,
+    /// See [`Scores::average_precision`](super::Scores::average_precision).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub average_precision: Option<f64>,
+    /// See [`Scores::calibration_error`](super::Scores::calibration_error).
+    pub calibration_error: f64,
 }
 
 /// One class's share in [`Metrics`].
@@ -73,21 +94,57 @@ impl Confusion {
         (0..self.0.len()).map(class).collect()
     }
 
+    /// Images of each class, and images given each answer.
+    fn margins(&self) -> (Vec<u64>, Vec<u64>) {
+        let answers = (0..self.0.len()).map(|i| self.0.iter().map(|row| row[i]).sum());
+        (self.0.iter().map(|row| row.iter().sum()).collect(), answers.collect())
+    }
+
+    /// Sum over classes of images times answers, of images squared, and of answers squared; as shares of all pairs.
+    fn products(&self) -> [f64; 3] {
+        let (images, answers) = self.margins();
+        let share = |n: u64| n as f64 / self.total().max(1) as f64;
+        let sum = |a: &[u64], b: &[u64]| a.iter().zip(b).map(|(&a, &b)| share(a) * share(b)).sum();
+        [sum(&images, &answers), sum(&images, &images), sum(&answers, &answers)]
+    }
+
+    fn matthews(&self) -> f64 {
+        let [chance, images, answers] = self.products();
+        let spread = ((1.0 - images) * (1.0 - answers)).sqrt();
+        if spread > 0.0 { (self.accuracy() - chance) / spread } else { 0.0 }
+    }
+
+    fn kappa(&self) -> f64 {
+        let [chance, ..] = self.products();
+        if chance < 1.0 { (self.accuracy() - chance) / (1.0 - chance) } else { 0.0 }
+    }
+
     /// The summary; `in_top5` images had their class among the five most probable. Means are over the classes that occur.
-    pub fn metrics(&self, in_top5: u64) -> Metrics {
+    pub fn metrics(&self, in_top5: u64, scores: &Scores) -> Metrics {
         let classes: Vec<ClassMetrics> = self.per_class().into_iter().filter(|c| c.support > 0).collect();
         let mean = |f: fn(&ClassMetrics) -> f64| classes.iter().map(f).sum::<f64>() / classes.len().max(1) as f64;
+        let weighted = |f: fn(&ClassMetrics) -> f64| {
+            classes.iter().map(|c| f(c) * c.support as f64).sum::<f64>() / self.total().max(1) as f64
+        };
         Metrics {
             accuracy: self.accuracy(),
             top5_accuracy: ratio(in_top5, self.total()),
             precision: mean(|c| c.precision),
             recall: mean(|c| c.recall),
             f1: mean(|c| c.f1),
+            weighted_precision: weighted(|c| c.precision),
+            weighted_recall: weighted(|c| c.recall),
+            weighted_f1: weighted(|c| c.f1),
+            matthews: self.matthews(),
+            kappa: self.kappa(),
+            roc_auc: scores.roc_auc(),
+            average_precision: scores.average_precision(),
+            calibration_error: scores.calibration_error(),
         }
     }
 }
 
-fn ratio(part: u64, whole: u64) -> f64 {
+pub(super) fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
@@ -95,23 +152,41 @@ fn ratio(part: u64, whole: u64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Classes [0,0,0,0,1,1,1,2,2,2], answers [0,0,1,0,1,2,1,2,2,0]; expected values from scikit-learn 1.5's
-    /// `precision_recall_fscore_support(classes, answers)`.
+    /// Recorded from scikit-learn; `tests/fixtures/metrics/make.py` makes the file.
+    #[derive(serde::Deserialize)]
+    struct Recorded {
+        classes: Vec<usize>,
+        answers: Vec<usize>,
+        per_class: [Vec<f64>; 4],
+        macros: [f64; 3],
+        weighted: [f64; 3],
+        accuracy: f64,
+        matthews: f64,
+        kappa: f64,
+    }
+
     #[test]
     fn agree_with_scikit_learn() {
-        let mut confusion = Confusion::new(3);
-        for (class, answer) in [0, 0, 0, 0, 1, 1, 1, 2, 2, 2].into_iter().zip([0, 0, 1, 0, 1, 2, 1, 2, 2, 0]) {
-            confusion.add(class, answer);
+        let recorded: Vec<Recorded> =
+            serde_json::from_str(include_str!("../../../tests/fixtures/metrics/answers.json")).unwrap();
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} instead of {b}");
+        for expected in recorded {
+            let mut confusion = Confusion::new(expected.per_class[0].len());
+            expected.classes.iter().zip(&expected.answers).for_each(|(&class, &answer)| confusion.add(class, answer));
+            for (i, class) in confusion.per_class().into_iter().enumerate() {
+                close(class.precision, expected.per_class[0][i]);
+                close(class.recall, expected.per_class[1][i]);
+                close(class.f1, expected.per_class[2][i]);
+                close(class.support as f64, expected.per_class[3][i]);
+            }
+            let m = confusion.metrics(0, &Scores::new(2));
+            [m.precision, m.recall, m.f1].into_iter().zip(expected.macros).for_each(|(a, b)| close(a, b));
+            let weighted = [m.weighted_precision, m.weighted_recall, m.weighted_f1];
+            weighted.into_iter().zip(expected.weighted).for_each(|(a, b)| close(a, b));
+            close(m.accuracy, expected.accuracy);
+            close(m.matthews, expected.matthews);
+            close(m.kappa, expected.kappa);
         }
-        let expected =
-            [(0.75, 0.75, 0.75, 4), (2.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0, 3), (2.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0, 3)];
-        for (class, (precision, recall, f1, support)) in confusion.per_class().into_iter().zip(expected) {
-            assert!((class.precision - precision).abs() < 1e-12);
-            assert!((class.recall - recall).abs() < 1e-12);
-            assert!((class.f1 - f1).abs() < 1e-12);
-            assert_eq!(class.support, support);
-        }
-        assert!((confusion.accuracy() - 0.7).abs() < 1e-12);
     }
 
     #[test]
@@ -119,7 +194,15 @@ mod tests {
         let mut confusion = Confusion::new(3);
         confusion.add(0, 0);
         confusion.add(1, 1);
-        let metrics = confusion.metrics(2);
+        let metrics = confusion.metrics(2, &Scores::new(3));
         assert_eq!((metrics.accuracy, metrics.recall, metrics.f1), (1.0, 1.0, 1.0));
+    }
+
+    #[test]
+    fn one_answer_for_all_is_no_agreement() {
+        let mut confusion = Confusion::new(2);
+        (0..4).for_each(|i| confusion.add(i % 2, 0));
+        let metrics = confusion.metrics(4, &Scores::new(2));
+        assert_eq!((metrics.accuracy, metrics.matthews, metrics.kappa), (0.5, 0.0, 0.0));
     }
 }

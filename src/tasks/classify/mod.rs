@@ -6,6 +6,7 @@
 //! stable.
 
 mod metrics;
+mod scores;
 mod trainer;
 
 use std::collections::BTreeMap;
@@ -13,9 +14,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use metrics::{ClassMetrics, Confusion, Metrics};
+pub use scores::{Intervals, OperatingPoint, Scores};
 pub use trainer::{Loss, Run, Trainer};
 
-use crate::data::{Batch, Normalization};
+use crate::data::{Batch, Normalization, Seed};
 use crate::error::{Error, Result};
 use crate::graph::{Function, Graph, Value};
 use crate::nn::{Built, Mode, Model};
@@ -230,8 +232,14 @@ impl Prediction {
 
     /// The most probable class.
     pub fn class(&self) -> usize {
-        self.ranking()[0]
+        most_probable(&self.probabilities)
     }
+}
+
+/// Position of the largest value; of equals, the first.
+fn most_probable(probabilities: &[f32]) -> usize {
+    let larger = |best: usize, i: usize| if probabilities[i] > probabilities[best] { i } else { best };
+    (0..probabilities.len()).fold(0, larger)
 }
 
 /// A classifier's results on a set.
@@ -249,9 +257,23 @@ pub struct Evaluation {
     pub per_class: BTreeMap<String, ClassMetrics>,
     /// Row = true class, column = answer.
     pub confusion: Confusion,
+    /// How two classes divide at other thresholds than one half.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub operating_points: Vec<OperatingPoint>,
+    /// 95 % confidence intervals of the metrics, where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intervals: Option<Intervals>,
+    /// What the rest was counted from.
+    #[serde(skip)]
+    pub scores: Scores,
 }
 
 impl Evaluation {
+    /// With confidence intervals, from that many resamples.
+    pub fn with_intervals(self, resamples: u64, seed: Seed) -> Self {
+        Self { intervals: Some(self.scores.intervals(resamples, seed)), ..self }
+    }
+
     /// Share of right answers.
     pub fn accuracy(&self) -> f64 {
         self.metrics.accuracy
@@ -261,6 +283,7 @@ impl Evaluation {
 /// Adds up what a classifier says, picture by picture.
 pub struct Tally {
     confusion: Confusion,
+    scores: Scores,
     in_top5: u64,
     loss: f64,
 }
@@ -268,13 +291,14 @@ pub struct Tally {
 impl Tally {
     /// Nothing yet, for `classes` classes.
     pub fn new(classes: usize) -> Self {
-        Self { confusion: Confusion::new(classes), in_top5: 0, loss: 0.0 }
+        Self { confusion: Confusion::new(classes), scores: Scores::new(classes), in_top5: 0, loss: 0.0 }
     }
 
     /// Counts one picture.
     pub fn add(&mut self, class: usize, prediction: &Prediction, loss: f32) {
         let ranking = prediction.ranking();
         self.confusion.add(class, ranking[0]);
+        self.scores.add(class, &prediction.probabilities);
         self.in_top5 += u64::from(ranking.iter().take(5).any(|&c| c == class));
         self.loss += f64::from(loss);
     }
@@ -286,9 +310,12 @@ impl Tally {
             task: "classify",
             samples,
             loss: self.loss / samples.max(1) as f64,
-            metrics: self.confusion.metrics(self.in_top5),
+            metrics: self.confusion.metrics(self.in_top5, &self.scores),
             per_class: classes.iter().cloned().zip(self.confusion.per_class()).collect(),
             confusion: self.confusion,
+            operating_points: self.scores.operating_points(),
+            intervals: None,
+            scores: self.scores,
         }
     }
 }

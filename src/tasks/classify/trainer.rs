@@ -2,7 +2,7 @@ use std::num::NonZero;
 use std::sync::Arc;
 
 use super::{Classifier, Evaluation};
-use crate::data::{Augment, Dataset, Images, Loader, LoaderOptions, Normalize, Seed, Splits};
+use crate::data::{Augment, Cache, Dataset, Images, Loader, LoaderOptions, Normalize, Seed, Splits};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::graph::Value;
@@ -21,7 +21,7 @@ pub enum Loss {
 /// Trains a classifier from Rust; the command `train` does the same with a run folder.
 ///
 /// Defaults: Adam at learning rate 0.001, 10 epochs, batches of 32, no augmentation, pixels normalised by the training
-/// set's mean and standard deviation, seed 0.
+/// set's mean and standard deviation, decoded pictures kept as [`Cache::Auto`] says, seed 0.
 pub struct Trainer {
     model: Model,
     device: Device,
@@ -33,6 +33,7 @@ pub struct Trainer {
     augment: Augment,
     normalize: Normalize,
     shuffle: bool,
+    cache: Cache,
     seed: Seed,
 }
 
@@ -50,6 +51,7 @@ impl Trainer {
             augment: Augment::default(),
             normalize: Normalize::default(),
             shuffle: true,
+            cache: Cache::Auto,
             seed: Seed(0),
         }
     }
@@ -102,6 +104,12 @@ impl Trainer {
         self
     }
 
+    /// Where decoded pictures are kept.
+    pub fn cache(mut self, cache: Cache) -> Self {
+        self.cache = cache;
+        self
+    }
+
     /// What all random choices follow from.
     pub fn seed(mut self, seed: Seed) -> Self {
         self.seed = seed;
@@ -112,9 +120,10 @@ impl Trainer {
     ///
     /// Errors: if the network does not fit the data, no picture can be read, training diverges, or the device fails.
     pub fn fit(self, data: &Splits) -> Result<Run> {
-        let load = |set: &Dataset| Images::load(set.clone(), self.model.input, Images::CACHE_BYTES, &|| Ok(()));
-        let train = Arc::new(load(&data.train)?);
-        let val = if data.val.is_empty() { None } else { Some(Arc::new(load(&data.val)?)) };
+        let parts = Splits { test: Dataset::default(), ..data.clone() };
+        let parts = Images::load_splits(parts, self.model.input, self.cache, &|| Ok(()))?;
+        let [train, val, _] = parts.map(|part| part.map(Arc::new));
+        let train = train.ok_or_else(|| Error::config("there are no training images"))?;
         let normalization = train.normalization(self.normalize);
         let classifier = Classifier::new(self.model.clone(), data.train.classes.clone(), normalization)?;
         self.expect_loss(&classifier)?;
@@ -141,7 +150,7 @@ impl Trainer {
         let train = Loader::new(train, options);
         let mut progress = Progress::default();
         let history = fit(&mut session, &train, val.as_ref(), &plan, &mut progress, &mut Quiet)?;
-        Ok(Run { session, history })
+        Ok(Run { session, cache: self.cache, history })
     }
 
     fn expect_loss(&self, classifier: &Classifier) -> Result<()> {
@@ -163,6 +172,7 @@ impl Trainer {
 /// A trained classifier.
 pub struct Run {
     session: Session<Classifier>,
+    cache: Cache,
     history: Vec<EpochReport>,
 }
 
@@ -181,7 +191,7 @@ impl Run {
     ///
     /// Errors: if no picture can be read, or the device fails.
     pub fn evaluate(&mut self, data: &Dataset) -> Result<Evaluation> {
-        let images = Images::load(data.clone(), self.session.task().input(), Images::CACHE_BYTES, &|| Ok(()))?;
+        let images = Images::load(data.clone(), self.session.task().input(), self.cache, &|| Ok(()))?;
         self.session.evaluate(&Loader::new(Arc::new(images), LoaderOptions::default()))
     }
 }

@@ -1,0 +1,127 @@
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+use super::context::Gpu;
+use super::lone::{lone_graph, lone_program, lone_result};
+use crate::cpu;
+use crate::error::{Error, Result};
+use crate::graph::{Comparison, Graph, Layout, Op, Tolerance};
+use crate::ops::{FAMILIES, Given, Sample, Values};
+use crate::tensor::{Array, DType, Meta, Tensor};
+
+/// An op with values, and what its path on the CPU makes of them: what a kernel must agree with before it is used.
+///
+/// Kernel and CPU may each lie within [`Tolerance::bound`] of the truth, so they may differ by twice that. Where they
+/// differ by more, the f64 reference decides: the kernel may then be off by the bound, and four times what the CPU is
+/// off at that element, which shows how much rounding there matters.
+pub(super) struct Witness {
+    op: Arc<dyn Op>,
+    graph: Graph,
+    inputs: Vec<Tensor>,
+    expected: Array,
+    magnitude: Array,
+    tolerance: Tolerance,
+}
+
+impl Witness {
+    /// Draws values for an op, as its own samples do where it has some, and computes on the CPU.
+    ///
+    /// Errors: if the inputs do not fit the op.
+    pub fn new(op: &Arc<dyn Op>, metas: &[Meta]) -> Result<Self> {
+        let (graph, output) = lone_graph(op, metas)?;
+        let mut inputs = draw(op, metas, values);
+        let mut expected = on_cpu(&graph, &inputs)?;
+        if !expected.data.iter().any(|x| x.is_finite()) {
+            // A logarithm or a root: give it positive numbers.
+            inputs = draw(op, metas, |op, i, meta| match meta.dtype {
+                DType::F32 => Values::Uniform(0.1, 1.0),
+                _ => values(op, i, meta),
+            });
+            expected = on_cpu(&graph, &inputs)?;
+        }
+        let tolerance = op.tolerance(&metas.iter().collect::<Vec<_>>(), graph.meta(output));
+        let magnitude = match tolerance {
+            Tolerance::Arithmetic | Tolerance::Sum(_) => {
+                let absolute = |t: &Tensor| Tensor::from_array(&t.to_array().map(f64::abs), t.dtype());
+                on_cpu(&graph, &inputs.iter().map(absolute).collect::<Vec<_>>())?
+            }
+            _ => expected.clone(),
+        };
+        Ok(Self { op: op.clone(), graph, inputs, expected, magnitude, tolerance })
+    }
+
+    /// What is wrong with kernel number `variant`.
+    pub fn objection(&self, gpu: &Arc<Gpu>, variant: usize) -> Option<String> {
+        let run = || lone_result(&mut lone_program(gpu, &self.graph, variant)?, &self.inputs);
+        match run() {
+            Ok(result) => self.compare(&result.to_array()),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
+    fn compare(&self, result: &Array) -> Option<String> {
+        let with_cpu = Comparison { expected: &self.expected, magnitude: &self.magnitude, tolerance: self.tolerance };
+        // Where the result is not finite, no kernel is bound to anything.
+        with_cpu.objection(result, |i, bound| self.expected.data[i].is_finite().then_some(2.0 * bound))?;
+        let values: Vec<Array> = self.inputs.iter().map(Tensor::to_array).collect();
+        let output = Meta::f32(self.expected.shape.clone());
+        let truth = self.op.reference(&values.iter().collect::<Vec<_>>(), &output);
+        let with_truth = Comparison { expected: &truth, ..with_cpu };
+        with_truth.objection(result, |i, bound| {
+            let allowed = bound + 4.0 * (self.expected.data[i] - truth.data[i]).abs();
+            allowed.is_finite().then_some(allowed)
+        })
+    }
+}
+
+/// Numbers drawn for an input; longer ones repeat them. A prime, so that no row is like another.
+const PERIOD: usize = 4099;
+
+/// Values for the inputs of an op.
+pub(super) fn draw(op: &Arc<dyn Op>, metas: &[Meta], values: impl Fn(&str, usize, &Meta) -> Values) -> Vec<Tensor> {
+    let given = |(i, meta): (usize, &Meta)| {
+        let meta = Meta::new([meta.elements().min(PERIOD)], meta.dtype);
+        Given { values: values(op.name(), i, &meta), meta }
+    };
+    let inputs = metas.iter().enumerate().map(given).collect();
+    let drawn = Sample { op: op.clone(), inputs, differentiable: false }.draw(0);
+    let repeat = |(numbers, meta): (&Array, &Meta)| {
+        Tensor::from_array(&Array::from_fn(&meta.shape, |i| numbers.data[i % PERIOD]), meta.dtype)
+    };
+    drawn.iter().zip(metas).map(repeat).collect()
+}
+
+fn on_cpu(graph: &Graph, inputs: &[Tensor]) -> Result<Array> {
+    let weights = cpu::Weights::new(Arc::new(Layout::parameters(graph)), Arc::new(Layout::states(graph)), 0);
+    let mut program = cpu::Program::new(graph, &weights, None)?;
+    for (i, tensor) in inputs.iter().enumerate() {
+        program.feed(&format!("x{i}"), tensor.bytes())?;
+    }
+    program.run(&[])?;
+    let result = program.take_result().and_then(|mut results| results.pop());
+    result.map(|tensor| tensor.to_array()).ok_or_else(|| Error::device("the program gave no result"))
+}
+
+/// What values to give to input `i` of an op: of the kind its first sample has there, else between -1 and 1.
+pub(super) fn values(op: &str, i: usize, meta: &Meta) -> Values {
+    static KINDS: LazyLock<HashMap<&str, Vec<Values>>> = LazyLock::new(|| {
+        let samples = FAMILIES.iter().flat_map(|family| (family.samples)());
+        let mut kinds = HashMap::new();
+        for sample in samples {
+            let values = || sample.inputs.iter().map(|given| given.values.clone()).collect();
+            kinds.entry(sample.op.name()).or_insert_with(values);
+        }
+        kinds
+    });
+    let kind = KINDS.get(op).and_then(|values| values.get(i).cloned());
+    match (kind, meta.dtype) {
+        // Ids must exist in a table of any length.
+        (_, DType::I32) => Values::Whole(2),
+        (_, DType::U8) => Values::Whole(256),
+        (Some(Values::Fixed(values)), _) if !values.is_empty() => {
+            Values::Fixed(values.iter().copied().cycle().take(meta.elements()).collect())
+        }
+        (Some(kind @ (Values::Uniform(..) | Values::Away(..) | Values::Distinct)), _) => kind,
+        _ => Values::Uniform(-1.0, 1.0),
+    }
+}

@@ -1,0 +1,300 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::adapter::AdapterSummary;
+use super::certify::{Witness, draw, values};
+use super::choices::{Choices, Known, key};
+use super::context::Gpu;
+use super::lone::{lone_graph, lone_program};
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Kernel, Node, Op, settle};
+use crate::tensor::Meta;
+
+/// What programs may spend on measuring kernels when they are compiled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tuning {
+    /// Nothing: what is known decides, else the order in which an op lists its kernels.
+    #[default]
+    Off,
+    /// That much time in all, on ops met for the first time, the dearest first.
+    Within(Duration),
+    /// As much as it takes, also for ops that were met before but not measured.
+    Full,
+}
+
+/// Time for comparing the kernels of a program with the CPU. What is left over is compared by the next program.
+const CERTIFYING: Duration = Duration::from_secs(10);
+/// An op is measured if it has this share of a program's operations.
+const LEAST_SHARE: f64 = 0.02;
+/// Elements of an op's inputs above which it is certified on a small batch.
+const SMALL: usize = 1 << 16;
+/// Time over which runs of a kernel are averaged.
+const MEASURED: Duration = Duration::from_millis(5);
+
+/// Decides which kernel an op takes on an adapter: by what was measured, but never one that failed its comparison with
+/// the CPU.
+pub(super) struct Tuner {
+    known: Choices,
+    /// Those of an earlier run, which go before.
+    adopted: BTreeMap<String, String>,
+    /// Those that programs of this process took.
+    used: BTreeMap<String, Known>,
+    folder: Option<PathBuf>,
+    tuning: Tuning,
+}
+
+/// An op of a program, with its kernels.
+struct Candidate {
+    key: String,
+    op: Arc<dyn Op>,
+    inputs: Vec<Meta>,
+    kernels: Vec<Kernel>,
+    flops: u64,
+}
+
+impl Tuner {
+    pub fn new(summary: &AdapterSummary) -> Self {
+        Self {
+            known: Choices::new(summary),
+            adopted: BTreeMap::new(),
+            used: BTreeMap::new(),
+            folder: None,
+            tuning: Tuning::Off,
+        }
+    }
+
+    /// The number of the kernel to take, of those that have not failed: without better knowledge, the first.
+    fn choose(&self, key: &str, kernels: &[Kernel]) -> Option<usize> {
+        let known = self.known.kernels.get(key);
+        let sound = |kernel: &Kernel| !known.is_some_and(|k| k.failed.contains_key(&kernel.variant));
+        let position = |variant: &String| kernels.iter().position(|k| k.variant == *variant && sound(k));
+        let adopted = self.adopted.get(key).and_then(position);
+        let best = known.and_then(|k| position(&k.variant));
+        adopted.or(best).or_else(|| kernels.iter().position(sound))
+    }
+}
+
+impl Gpu {
+    fn tuner(&self) -> MutexGuard<'_, Tuner> {
+        self.tuner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What programs compiled from now on may spend on measuring kernels.
+    pub fn tune(&self, tuning: Tuning) {
+        self.tuner().tuning = tuning;
+    }
+
+    /// Keeps what is learned about kernels in a file in `folder`, and takes over what it holds.
+    pub fn remember_in(&self, folder: PathBuf) {
+        let mut tuner = self.tuner();
+        let stored = tuner.known.load(&folder);
+        tuner.known.kernels.extend(stored);
+        tuner.folder = Some(folder);
+    }
+
+    /// The kernels that programs have taken so far.
+    pub fn choices(&self) -> Choices {
+        let tuner = self.tuner();
+        Choices { kernels: tuner.used.clone(), ..tuner.known.clone() }
+    }
+
+    /// Takes the kernels of an earlier run wherever possible, so that results are the same to the last bit. `false`, and
+    /// nothing is taken, if that ran on another adapter or driver.
+    pub fn adopt(&self, choices: &Choices) -> bool {
+        let mut tuner = self.tuner();
+        let same = tuner.known.same_adapter(choices);
+        if same {
+            tuner.adopted.extend(choices.kernels.iter().map(|(key, known)| (key.clone(), known.variant.clone())));
+        }
+        same
+    }
+
+    /// The number of the kernel that an op takes.
+    pub(super) fn choose(&self, node: &Node, kernels: &[Kernel]) -> usize {
+        match node.op() {
+            Some(op) => self.tuner().choose(&key(op.as_ref(), kernels), kernels).unwrap_or(0),
+            None => 0,
+        }
+    }
+
+    /// Decides which kernels the ops of `graph` take: measures as far as allowed, compares those chosen with the CPU,
+    /// and remembers the outcome.
+    ///
+    /// Errors: if an op has no kernel that agrees with the CPU.
+    pub(super) fn prepare(self: &Arc<Self>, graph: &Graph) -> Result<()> {
+        let mut candidates = self.candidates(&settle(graph)?);
+        candidates.sort_by_key(|c| std::cmp::Reverse(c.flops));
+        let news = self.measure_all(&candidates)?;
+        let outcome = self.certify_all(&candidates);
+        let mut tuner = self.tuner();
+        for Candidate { key, kernels, .. } in &candidates {
+            let Some(number) = tuner.choose(key, kernels) else { continue };
+            let known = tuner.known.kernels.get(key).cloned().unwrap_or_default();
+            tuner.used.insert(key.clone(), Known { variant: kernels[number].variant.clone(), ..known });
+        }
+        if let (true, Some(folder)) = (news | outcome.as_ref().map_or(true, |&news| news), &tuner.folder) {
+            tuner.known.save(folder);
+        }
+        outcome.map(|_| ())
+    }
+
+    /// The ops of a graph that differ in more than the batch size.
+    fn candidates(&self, graph: &Graph) -> Vec<Candidate> {
+        let mut found: BTreeMap<String, Candidate> = BTreeMap::new();
+        for node in graph.nodes() {
+            let Some(op) = node.op().filter(|op| !op.is_alias()) else { continue };
+            let metas: Vec<&Meta> = node.inputs.iter().map(|&v| graph.meta(v)).collect();
+            let kernels = op.kernels(&metas, &node.meta, self.capabilities());
+            let (key, flops) = (key(op.as_ref(), &kernels), op.flops(&metas, &node.meta));
+            let inputs = metas.into_iter().cloned().collect();
+            let candidate = || Candidate { key: key.clone(), op: op.clone(), inputs, kernels, flops: 0 };
+            found.entry(key.clone()).or_insert_with(candidate).flops += flops;
+        }
+        found.into_values().collect()
+    }
+
+    /// Measures what the tuning in force allows and writes down a choice for every op. Whether anything is new.
+    fn measure_all(self: &Arc<Self>, candidates: &[Candidate]) -> Result<bool> {
+        let tuning = self.tuner().tuning;
+        let total: u64 = candidates.iter().map(|c| c.flops).sum();
+        let start = Instant::now();
+        let mut news = false;
+        for candidate in candidates {
+            let known = self.tuner().known.kernels.get(&candidate.key).cloned();
+            let matters = candidate.kernels.len() > 1 && candidate.flops as f64 >= LEAST_SHARE * total.max(1) as f64;
+            let left = match tuning {
+                Tuning::Off => None,
+                Tuning::Within(budget) if known.is_none() => budget.checked_sub(start.elapsed()),
+                Tuning::Within(_) => None,
+                Tuning::Full => known.as_ref().is_none_or(|k| k.measured_ms.is_empty()).then_some(Duration::MAX),
+            };
+            if known.is_some() && (left.is_none() || !matters) {
+                continue;
+            }
+            news = true;
+            let mut known = known.unwrap_or_else(|| candidate.unknown());
+            if let (Some(left), true) = (left, matters) {
+                known.measured_ms = candidate.measure(self, &known, left)?;
+                let best = known.measured_ms.iter().min_by(|a, b| a.1.total_cmp(b.1));
+                known.variant = best.map_or(known.variant, |(variant, _)| variant.clone());
+            }
+            self.tuner().known.kernels.insert(candidate.key.clone(), known);
+        }
+        if let Tuning::Within(budget) = tuning {
+            self.tune(Tuning::Within(budget.saturating_sub(start.elapsed())));
+        }
+        Ok(news)
+    }
+
+    /// Compares the kernels that will be taken with the CPU, replacing those that fail. Whether anything is new.
+    fn certify_all(self: &Arc<Self>, candidates: &[Candidate]) -> Result<bool> {
+        let start = Instant::now();
+        let mut news = false;
+        for candidate in candidates {
+            let mut witness = None;
+            loop {
+                let tuner = self.tuner();
+                let mut known = tuner.known.kernels.get(&candidate.key).cloned().unwrap_or_default();
+                let number = tuner.choose(&candidate.key, &candidate.kernels);
+                drop(tuner);
+                let Some(number) = number else { return Err(self.refusal(candidate, &known)) };
+                let variant = candidate.kernels[number].variant.clone();
+                if known.certified.contains(&variant) || start.elapsed() > CERTIFYING {
+                    break;
+                }
+                let witness = match &mut witness {
+                    Some(witness) => witness,
+                    none => none.insert(Witness::new(&candidate.op, &candidate.small_inputs(self))?),
+                };
+                match witness.objection(self, number) {
+                    Some(objection) => drop(known.failed.insert(variant, objection)),
+                    None => drop(known.certified.insert(variant)),
+                }
+                self.tuner().known.kernels.insert(candidate.key.clone(), known);
+                news = true;
+            }
+        }
+        Ok(news)
+    }
+
+    fn refusal(&self, candidate: &Candidate, known: &Known) -> Error {
+        let summary = self.summary();
+        let failed: Vec<String> = known.failed.iter().map(|(v, what)| format!("  kernel {v}: {what}")).collect();
+        Error::device(format!(
+            "this adapter computes {} wrongly, in every kernel there is for it; use --device cpu, and please report:\n  \
+             ocellus {} on {} ({}), driver {}\n  {:?}\n  inputs {}\n{}",
+            candidate.op.name(),
+            env!("CARGO_PKG_VERSION"),
+            summary.name,
+            summary.backend,
+            summary.driver,
+            candidate.op,
+            describe(&candidate.inputs),
+            failed.join("\n")
+        ))
+    }
+}
+
+impl Candidate {
+    fn unknown(&self) -> Known {
+        let variant = self.kernels[0].variant.clone();
+        Known { inputs: describe(&self.inputs), variant, ..Known::default() }
+    }
+
+    /// Milliseconds of each variant that has not failed, as far as `left` allows.
+    fn measure(&self, gpu: &Arc<Gpu>, known: &Known, left: Duration) -> Result<BTreeMap<String, f64>> {
+        let start = Instant::now();
+        let (graph, _) = lone_graph(&self.op, &self.inputs)?;
+        let inputs = draw(&self.op, &self.inputs, values);
+        let mut times = BTreeMap::new();
+        for (number, kernel) in self.kernels.iter().enumerate() {
+            if known.failed.contains_key(&kernel.variant) || start.elapsed() >= left {
+                continue;
+            }
+            // A kernel that the driver refuses is no candidate.
+            let Ok(mut program) = lone_program(gpu, &graph, number) else { continue };
+            for (i, tensor) in inputs.iter().enumerate() {
+                program.feed(&format!("x{i}"), tensor.bytes())?;
+            }
+            // The first run compiles.
+            program.repeat(1, &[])?;
+            let mut time = |runs: u32| -> Result<Duration> {
+                let start = Instant::now();
+                program.repeat(runs as usize, &[])?;
+                Ok(start.elapsed() / runs)
+            };
+            let mut least = time(1)?;
+            // Long runs are the same each time.
+            if least < MEASURED {
+                let runs = (MEASURED.as_nanos() / least.as_nanos().max(1)).clamp(1, 50) as u32;
+                least = least.min(time(runs)?).min(time(runs)?);
+            }
+            times.insert(kernel.variant.clone(), least.as_secs_f64() * 1e3);
+        }
+        Ok(times)
+    }
+
+    /// The inputs of a small batch, if the op is large and its kernels are the same ones for it.
+    fn small_inputs(&self, gpu: &Gpu) -> Vec<Meta> {
+        let batch = self.inputs.first().and_then(|meta| meta.dims().first().copied()).unwrap_or(1);
+        if self.inputs.iter().map(Meta::elements).sum::<usize>() <= SMALL || batch <= 2 {
+            return self.inputs.clone();
+        }
+        let cut = |meta: &Meta| match meta.dims() {
+            [n, rest @ ..] if *n == batch => Meta::new([&[2], rest].concat(), meta.dtype),
+            _ => meta.clone(),
+        };
+        let small: Vec<Meta> = self.inputs.iter().map(cut).collect();
+        let metas: Vec<&Meta> = small.iter().collect();
+        let same = self.op.infer(&metas).is_ok_and(|output| {
+            key(self.op.as_ref(), &self.op.kernels(&metas, &output, gpu.capabilities())) == self.key
+        });
+        if same { small } else { self.inputs.clone() }
+    }
+}
+
+fn describe(inputs: &[Meta]) -> String {
+    inputs.iter().map(Meta::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,206 @@
+//! Kernels are compared with the CPU before they are used, the fastest is remembered, and neither changes a bit of a run
+//! that is repeated.
+
+mod common;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ocellus::device::{Choices, Device, Tuning};
+use ocellus::error::Result;
+use ocellus::graph::{Binding, Capabilities, Graph, Kernel, Launch, Layout, Op, Tolerance};
+use ocellus::tensor::{Array, Meta, View, ViewMut};
+
+/// `output[i] = 2 input[i]`, with kernels that multiply by other numbers too.
+#[derive(Debug)]
+struct Double {
+    factors: &'static [&'static str],
+}
+
+const SHADER: &str = "
+struct Params { n: u32 }
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> input: array<f32>;
+@group(0) @binding(2) var<storage, read_write> output: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+    if (id.x < p.n) {
+        output[id.x] = FACTOR * input[id.x];
+    }
+}
+";
+
+impl Op for Double {
+    fn name(&self) -> &'static str {
+        "double"
+    }
+
+    fn infer(&self, inputs: &[&Meta]) -> Result<Meta> {
+        Ok(inputs[0].clone())
+    }
+
+    fn reference(&self, inputs: &[&Array], _output: &Meta) -> Array {
+        inputs[0].map(|x| 2.0 * x)
+    }
+
+    fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>, _scratch: &mut [f32]) {
+        output.f32().iter_mut().zip(inputs[0].f32()).for_each(|(to, x)| *to = 2.0 * x);
+    }
+
+    fn kernels(&self, _inputs: &[&Meta], output: &Meta, _capabilities: &Capabilities) -> Vec<Kernel> {
+        let n = output.elements();
+        let kernel = |factor: &&str| {
+            let launch = Launch::new("double.wgsl", SHADER).prepend(&format!("const FACTOR: f32 = {factor};\n"));
+            let bindings = [Binding::Input(0), Binding::Output];
+            Kernel::single(format!("times {factor}"), launch.params([n]).bindings(bindings).threads(n, 64))
+        };
+        self.factors.iter().map(kernel).collect()
+    }
+
+    fn tolerance(&self, _inputs: &[&Meta], _output: &Meta) -> Tolerance {
+        Tolerance::Exact
+    }
+
+    fn flops(&self, inputs: &[&Meta], _output: &Meta) -> u64 {
+        inputs[0].elements() as u64
+    }
+}
+
+fn gpu(cache: Option<&Path>) -> Device {
+    let device = common::devices().pop().expect("the second device is a GPU");
+    if let Some(folder) = cache {
+        device.remember_in(folder.to_owned());
+    }
+    device
+}
+
+/// What a device makes of 1, 2, 3, …
+fn double(device: &Device, factors: &'static [&'static str], n: usize) -> Result<Vec<f32>> {
+    let mut graph = Graph::new();
+    let x = graph.input("x", Meta::f32([n]));
+    let y = graph.apply(Double { factors }, &[x])?;
+    graph.output("y", y);
+    let weights = device.weights(Layout::parameters(&graph), Layout::states(&graph), 0)?;
+    let mut program = device.compile(&graph, &weights, None)?;
+    let values: Vec<f32> = (1..=n).map(|i| i as f32).collect();
+    Ok(program.execute(&[("x", bytemuck::cast_slice(&values))])?.remove(0).f32().to_vec())
+}
+
+fn choices(device: &Device) -> Choices {
+    device.choices().expect("it is a GPU")
+}
+
+#[test]
+fn a_wrong_kernel_is_replaced() {
+    let cache = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let device = gpu(Some(cache.path()));
+        assert_eq!(double(&device, &["2.001", "2.0"], 3).unwrap(), [2.0, 4.0, 6.0]);
+        let known = choices(&device).kernels.into_values().next().unwrap();
+        assert_eq!(known.variant, "times 2.0");
+        assert!(known.certified.contains("times 2.0"));
+        let objection = &known.failed["times 2.001"];
+        assert!(objection.contains("element") && objection.contains("instead of"), "{objection}");
+    }
+}
+
+#[test]
+fn without_a_right_kernel_the_run_is_refused() {
+    let device = gpu(None);
+    let message = double(&device, &["2.5", "3.0"], 5).unwrap_err().to_string();
+    let Device::Gpu(adapter) = &device else { unreachable!("it was asked for by name") };
+    let expected = ["double", "times 2.5", "times 3.0", "f32[5]", &adapter.summary().name, "driver", "element"];
+    for part in expected {
+        assert!(message.contains(part), "{part} is missing in: {message}");
+    }
+    // Other ops run all the same.
+    assert_eq!(double(&device, &["2.0"], 1).unwrap(), [2.0]);
+}
+
+#[test]
+fn what_was_measured_is_remembered() {
+    let cache = tempfile::tempdir().unwrap();
+    let known = |device: &Device| choices(device).kernels.into_values().next().unwrap();
+    let cold = gpu(Some(cache.path()));
+    double(&cold, &["2.0", "2.0f"], 100).unwrap();
+    assert!(known(&cold).measured_ms.is_empty(), "nothing is measured unless asked for");
+    let tuned = gpu(Some(cache.path()));
+    tuned.tune(Tuning::Full);
+    double(&tuned, &["2.0", "2.0f"], 100).unwrap();
+    let measured = known(&tuned);
+    assert_eq!(measured.measured_ms.len(), 2);
+    assert!(measured.measured_ms.iter().all(|(_, ms)| measured.measured_ms[&measured.variant] <= *ms));
+    let warm = gpu(Some(cache.path()));
+    // Another batch size is served by the same entry.
+    double(&warm, &["2.0", "2.0f"], 7).unwrap();
+    assert_eq!(known(&warm), measured);
+}
+
+#[test]
+fn kernels_of_another_run_go_first() {
+    let device = gpu(None);
+    double(&device, &["2.0", "2.0f"], 4).unwrap();
+    let mut earlier = choices(&device);
+    earlier.kernels.values_mut().for_each(|known| known.variant = "times 2.0f".into());
+    let again = gpu(None);
+    assert!(again.adopt(&earlier));
+    double(&again, &["2.0", "2.0f"], 4).unwrap();
+    assert_eq!(choices(&again).kernels.into_values().next().unwrap().variant, "times 2.0f");
+    earlier.driver += " of another machine";
+    let elsewhere = gpu(None);
+    assert!(!elsewhere.adopt(&earlier));
+    double(&elsewhere, &["2.0", "2.0f"], 4).unwrap();
+    assert_eq!(choices(&elsewhere).kernels.into_values().next().unwrap().variant, "times 2.0");
+    assert!(!Device::Cpu.adopt(&earlier));
+}
+
+/// Losses and weights of a few steps of a small network, bit by bit.
+fn train(device: &Device) -> Vec<u32> {
+    use ocellus::data::{Normalization, Seed};
+    use ocellus::device::Arena;
+    use ocellus::nn::Model;
+    use ocellus::train::{Adam, Optimizer, Session};
+    let model = Model::parse(
+        "input = [12, 12, 3]\n\
+         [[layer]]\ntype = \"conv2d\"\nfilters = 8\nkernel = 3\nactivation = \"relu\"\n\
+         [[layer]]\ntype = \"conv2d\"\nfilters = 12\nkernel = 3\n\
+         [[layer]]\ntype = \"batch_normalization\"\n\
+         [[layer]]\ntype = \"flatten\"\n\
+         [[layer]]\ntype = \"dense\"\nunits = 10\nactivation = \"softmax\"\n",
+    )
+    .unwrap();
+    let initial = model.initialize(Seed(3)).unwrap();
+    let normalization = Normalization { mean: vec![0.5; 3], std: vec![0.25; 3] };
+    let classes = (0..10).map(|i| i.to_string()).collect();
+    let classifier = ocellus::tasks::Classifier::new(model, classes, normalization).unwrap();
+    let update: Arc<dyn ocellus::graph::Update> = Optimizer::Adam(Adam::default()).update();
+    let mut session = Session::new(classifier, device, Some(update), 3).unwrap();
+    session.weights().set(|name| initial.get(name)).unwrap();
+    for step in 1..=4_u32 {
+        let n = if step == 4 { 3 } else { 5 };
+        let pixels = (0..n * 432).map(|i| ((i * 2_654_435 + step as usize * 77) >> 5) as u8).collect();
+        let labels = (0..n as i32).collect();
+        session.train(&common::batch(pixels, labels), u64::from(step), 0.01).unwrap();
+    }
+    session.results(0).unwrap();
+    session.weights().read(Arena::Parameters).unwrap().into_iter().map(f32::to_bits).collect()
+}
+
+#[test]
+fn recorded_choices_give_the_same_bits() {
+    let cache = tempfile::tempdir().unwrap();
+    let first = gpu(Some(cache.path()));
+    first.tune(Tuning::Full);
+    let bits = train(&first);
+    let record = choices(&first);
+    assert!(bits.iter().any(|&b| b != 0));
+    // With a warm cache, and with a cold one and the record of the first run, even if that now prefers other kernels.
+    let warm = gpu(Some(cache.path()));
+    assert!(train(&warm) == bits);
+    let cold = gpu(None);
+    assert!(cold.adopt(&record));
+    assert!(train(&cold) == bits);
+    let variants = |c: Choices| c.kernels.into_iter().map(|(key, k)| (key, k.variant)).collect::<Vec<_>>();
+    assert_eq!(variants(choices(&cold)), variants(record));
+}
