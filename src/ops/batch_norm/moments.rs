@@ -51,10 +51,13 @@ impl Op for Moments {
             output.f32(),
             scratch,
             |[x], [mean, squares]| {
-                accumulate(mean, squares, [x], |_, [x]| x);
+                // Shifted by the first row: sums of what is left are not rounded to a large mean's last digits.
+                let shift = &x[..c];
+                squares.chunks_exact_mut(c).for_each(|row| row.copy_from_slice(shift));
+                accumulate(mean, squares, [x], |shift, [x]| x - shift);
                 fold(mean, c);
                 let share = c as f32 / x.len() as f32;
-                mean[..c].iter_mut().for_each(|m| *m *= share);
+                mean[..c].iter_mut().zip(shift).for_each(|(m, shift)| *m = shift + *m * share);
                 for lane in c..mean.len() {
                     mean[lane] = mean[lane - c];
                 }

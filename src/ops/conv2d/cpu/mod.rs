@@ -50,7 +50,7 @@ pub(super) fn grad_input(g: &Geometry, grad: &[f32], weight: &[f32], output: &mu
     match winograd::turned(g) {
         Some(t) => {
             winograd::turn(g, weight, kernel);
-            winograd::forward(&t, grad, kernel, output, &Epilogue::none(), scratch);
+            winograd::forward_turned(&t, grad, kernel, output, scratch);
         }
         None => direct::grad_input(g, grad, weight, output, kernel),
     }

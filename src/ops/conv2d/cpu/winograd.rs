@@ -1,5 +1,5 @@
 //! 3×3 convolution with stride 1 by F(4×4, 3×3): 36 products instead of 144 for a tile of 4×4 results (Lavin & Gray 2015,
-//! <https://arxiv.org/abs/1509.09308>; the matrices are theirs).
+//! <https://arxiv.org/abs/1509.09308>; the matrices are theirs, at other points).
 //!
 //! `y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A` for each tile and channel; summed over channels, each of the 36 positions is a product
 //! of matrices, of tiles by channels with channels by filters. A few tiles at a time go through all three stages, so that
@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 use super::Geometry;
 use crate::ops::epilogue::Epilogue;
-use crate::simd::{Product, with_buffer};
+use crate::simd::{Product, vectorized, with_buffer};
 use transform::{Data, Grad, Grid, Kernel, KernelGrad, Output, transform};
 
 /// Results of a tile along each axis.
@@ -31,15 +31,19 @@ const SPACE: usize = 16;
 const PART_TILES: usize = 64;
 const PART_FLOATS: usize = 1 << 23;
 
-/// Whether the algorithm applies, and saves time.
+/// Whether the algorithm applies, and saves time. With more padding there are results under a single tap, for which what
+/// is rounded in a tile is too much; those in the padding would not be exactly 0.
 pub fn suits(g: &Geometry) -> bool {
+    suits_padded(g, 1)
+}
+
+fn suits_padded(g: &Geometry, most_padding: usize) -> bool {
     let window = &g.window;
     let plain = window.size == [3; 2] && window.stride == [1; 2] && window.dilation == [1; 2] && g.groups == 1;
     // Tiles reach beyond the result where its extents are no multiples of theirs.
     let computed: usize = g.output.map(|n| n.next_multiple_of(TILE)).iter().product();
-    // A window that lies in the padding gives exactly 0, which sums and differences of a tile would miss.
-    let touches = window.padding.iter().all(|&padding| padding < 3);
-    plain && touches && g.channels.min(g.filters) >= FEWEST && 2 * g.pixels() >= computed
+    let padded = window.padding.iter().all(|&padding| padding <= most_padding);
+    plain && padded && g.channels.min(g.filters) >= FEWEST && 2 * g.pixels() >= computed
 }
 
 /// The convolution that is the gradient for the input, if the algorithm suits it: of the gradient, with as much padding
@@ -50,7 +54,7 @@ pub fn turned(g: &Geometry) -> Option<Geometry> {
         *to = 2_usize.checked_sub(padding)?;
     }
     let turned = Geometry { input: g.output, channels: g.filters, output: g.input, filters: g.channels, window, ..*g };
-    suits(&turned).then_some(turned)
+    suits_padded(&turned, 2).then_some(turned)
 }
 
 /// The weight for [`turned`]: each kernel turned by 180°, channels and filters exchanged.
@@ -59,6 +63,36 @@ pub fn turn(g: &Geometry, weight: &[f32], result: &mut [f32]) {
     for (from, to) in weight.chunks_exact(matrix).rev().zip(result.chunks_exact_mut(matrix)) {
         for (o, row) in to.chunks_exact_mut(g.channels).enumerate() {
             row.iter_mut().enumerate().for_each(|(c, x)| *x = from[c * g.filters + o]);
+        }
+    }
+}
+
+/// Computes [`turned`]: the corners, which may lie under a single tap, one by one.
+pub fn forward_turned(g: &Geometry, input: &[f32], weight: &[f32], output: &mut [f32], scratch: &mut [f32]) {
+    forward(g, input, weight, output, &Epilogue::none(), scratch);
+    if !g.window.padding.contains(&2) {
+        return;
+    }
+    let images = output.par_chunks_exact_mut(g.output_len()).zip(input.par_chunks_exact(g.input_len()));
+    images.for_each(|(result, image)| {
+        let [bottom, right] = g.output.map(|n| n - 1);
+        for (y, x) in [(0, 0), (0, right), (bottom, 0), (bottom, right)] {
+            let corner = &mut result[(y * g.output[1] + x) * g.filters..][..g.filters];
+            vectorized(|| pixel(g, image, weight, [y, x], corner));
+        }
+    });
+}
+
+/// One pixel of the result by the definition.
+#[inline(always)]
+fn pixel(g: &Geometry, image: &[f32], weight: &[f32], [y, x]: [usize; 2], result: &mut [f32]) {
+    result.fill(0.0);
+    for (tap, kernel) in weight.chunks_exact(g.channels * g.filters).enumerate() {
+        let rows = g.window.pixel(0, y, tap / 3, g.input[0]);
+        let (Some(row), Some(column)) = (rows, g.window.pixel(1, x, tap % 3, g.input[1])) else { continue };
+        let values = &image[(row * g.input[1] + column) * g.channels..][..g.channels];
+        for (value, kernel) in values.iter().zip(kernel.chunks_exact(g.filters)) {
+            result.iter_mut().zip(kernel).for_each(|(sum, weight)| *sum += value * weight);
         }
     }
 }

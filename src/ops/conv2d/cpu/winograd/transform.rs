@@ -87,48 +87,54 @@ fn scale<S: Simd>(simd: S, factor: f32, x: S::f32s) -> S::f32s {
     simd.mul_f32s(simd.splat_f32s(factor), x)
 }
 
+/// The polynomials are evaluated at 0, ±[`NEAR`], ±[`FAR`] and infinity. Their powers are exact in f32, and rounding weighs
+/// half as much as at the customary ±1 and ±2 (how points matter: Barabasz et al. 2020,
+/// <https://arxiv.org/abs/1803.10986>).
+const NEAR: f32 = 0.75;
+const FAR: f32 = 1.5;
+const NEAR2: f32 = NEAR * NEAR;
+const FAR2: f32 = FAR * FAR;
+/// What the other points leave of the product of differences at 0, ±`NEAR` and ±`FAR`.
+const AT_ZERO: f32 = 1.0 / (NEAR2 * FAR2);
+const AT_NEAR: f32 = 0.5 / (NEAR2 * (NEAR2 - FAR2));
+const AT_FAR: f32 = 0.5 / (FAR2 * (FAR2 - NEAR2));
+
+/// `even + factor · odd` and `even - factor · odd`: values at two opposite points.
+#[inline(always)]
+fn opposite<S: Simd>(simd: S, factor: f32, even: S::f32s, odd: S::f32s) -> [S::f32s; 2] {
+    [add(simd, factor, odd, even), add(simd, -factor, odd, even)]
+}
+
 impl Line<6, 6> for Data {
     #[inline(always)]
     fn apply<S: Simd>(simd: S, [d0, d1, d2, d3, d4, d5]: [S::f32s; 6]) -> [S::f32s; 6] {
-        let (even, odd) = (add(simd, -4.0, d2, d4), add(simd, -4.0, d1, d3));
-        let (wide, slope) = (simd.sub_f32s(d4, d2), simd.sub_f32s(d3, d1));
-        [
-            add(simd, 4.0, d0, add(simd, -5.0, d2, d4)),
-            simd.add_f32s(even, odd),
-            simd.sub_f32s(even, odd),
-            add(simd, 2.0, slope, wide),
-            add(simd, -2.0, slope, wide),
-            add(simd, 4.0, d1, add(simd, -5.0, d3, d5)),
-        ]
+        let [near, minus_near] = opposite(simd, NEAR, add(simd, -FAR2, d2, d4), add(simd, -FAR2, d1, d3));
+        let [far, minus_far] = opposite(simd, FAR, add(simd, -NEAR2, d2, d4), add(simd, -NEAR2, d1, d3));
+        let end = |x, y, z| add(simd, NEAR2 * FAR2, x, add(simd, -(NEAR2 + FAR2), y, z));
+        [end(d0, d2, d4), near, minus_near, far, minus_far, end(d1, d3, d5)]
     }
 }
 
 impl Line<4, 6> for Grad {
     #[inline(always)]
     fn apply<S: Simd>(simd: S, [y0, y1, y2, y3]: [S::f32s; 4]) -> [S::f32s; 6] {
-        let (even, odd) = (simd.add_f32s(y0, y2), simd.add_f32s(y1, y3));
-        let (even2, odd2) = (add(simd, 4.0, y2, y0), add(simd, 4.0, y3, y1));
-        [
-            y0,
-            simd.add_f32s(even, odd),
-            simd.sub_f32s(even, odd),
-            add(simd, 2.0, odd2, even2),
-            add(simd, -2.0, odd2, even2),
-            y3,
-        ]
+        let [near, minus_near] = opposite(simd, NEAR, add(simd, NEAR2, y2, y0), add(simd, NEAR2, y3, y1));
+        let [far, minus_far] = opposite(simd, FAR, add(simd, FAR2, y2, y0), add(simd, FAR2, y3, y1));
+        [y0, near, minus_near, far, minus_far, y3]
     }
 }
 
 impl Line<6, 4> for Output {
     #[inline(always)]
     fn apply<S: Simd>(simd: S, [m0, m1, m2, m3, m4, m5]: [S::f32s; 6]) -> [S::f32s; 4] {
-        let (sum, difference) = (simd.add_f32s(m1, m2), simd.sub_f32s(m1, m2));
-        let (sum2, difference2) = (simd.add_f32s(m3, m4), simd.sub_f32s(m3, m4));
+        let (sum, sum2) = (simd.add_f32s(m1, m2), simd.add_f32s(m3, m4));
+        let difference = scale(simd, NEAR, simd.sub_f32s(m1, m2));
+        let difference2 = scale(simd, FAR, simd.sub_f32s(m3, m4));
         [
             simd.add_f32s(m0, simd.add_f32s(sum, sum2)),
-            add(simd, 2.0, difference2, difference),
-            add(simd, 4.0, sum2, sum),
-            add(simd, 8.0, difference2, simd.add_f32s(difference, m5)),
+            simd.add_f32s(difference, difference2),
+            add(simd, FAR2, sum2, scale(simd, NEAR2, sum)),
+            add(simd, FAR2, difference2, add(simd, NEAR2, difference, m5)),
         ]
     }
 }
@@ -136,29 +142,22 @@ impl Line<6, 4> for Output {
 impl Line<3, 6> for Kernel {
     #[inline(always)]
     fn apply<S: Simd>(simd: S, [g0, g1, g2]: [S::f32s; 3]) -> [S::f32s; 6] {
-        let even = simd.add_f32s(g0, g2);
-        let even2 = add(simd, 4.0, g2, g0);
-        [
-            scale(simd, 1.0 / 4.0, g0),
-            scale(simd, -1.0 / 6.0, simd.add_f32s(even, g1)),
-            scale(simd, -1.0 / 6.0, simd.sub_f32s(even, g1)),
-            scale(simd, 1.0 / 24.0, add(simd, 2.0, g1, even2)),
-            scale(simd, 1.0 / 24.0, add(simd, -2.0, g1, even2)),
-            g2,
-        ]
+        let [near, minus_near] = opposite(simd, NEAR, add(simd, NEAR2, g2, g0), g1).map(|x| scale(simd, AT_NEAR, x));
+        let [far, minus_far] = opposite(simd, FAR, add(simd, FAR2, g2, g0), g1).map(|x| scale(simd, AT_FAR, x));
+        [scale(simd, AT_ZERO, g0), near, minus_near, far, minus_far, g2]
     }
 }
 
 impl Line<6, 3> for KernelGrad {
     #[inline(always)]
     fn apply<S: Simd>(simd: S, [u0, u1, u2, u3, u4, u5]: [S::f32s; 6]) -> [S::f32s; 3] {
-        let (sum, difference) = (simd.add_f32s(u1, u2), simd.sub_f32s(u2, u1));
-        let (sum2, difference2) = (simd.add_f32s(u3, u4), simd.sub_f32s(u3, u4));
-        let outer = scale(simd, -1.0 / 6.0, sum);
+        let (near, far) = ([u1, u2].map(|x| scale(simd, AT_NEAR, x)), [u3, u4].map(|x| scale(simd, AT_FAR, x)));
+        let (sum, sum2) = (simd.add_f32s(near[0], near[1]), simd.add_f32s(far[0], far[1]));
+        let (difference, difference2) = (simd.sub_f32s(near[0], near[1]), simd.sub_f32s(far[0], far[1]));
         [
-            add(simd, 1.0 / 4.0, u0, add(simd, 1.0 / 24.0, sum2, outer)),
-            add(simd, 1.0 / 12.0, difference2, scale(simd, 1.0 / 6.0, difference)),
-            simd.add_f32s(u5, add(simd, 1.0 / 6.0, sum2, outer)),
+            add(simd, AT_ZERO, u0, simd.add_f32s(sum, sum2)),
+            add(simd, FAR, difference2, scale(simd, NEAR, difference)),
+            add(simd, FAR2, sum2, add(simd, NEAR2, sum, u5)),
         ]
     }
 }
