@@ -179,6 +179,19 @@ impl CacheFile {
     }
 }
 
+/// A new file which no other run takes for one that was left behind.
+fn locked(folder: &CacheFolder) -> io::Result<NamedTempFile> {
+    let suffix = format!(".{UNFINISHED}");
+    loop {
+        let file = tempfile::Builder::new().prefix("").suffix(&suffix).tempfile_in(folder.path())?;
+        file.as_file().lock()?;
+        // Before it was locked, it may have been removed.
+        if file.path().exists() {
+            return Ok(file);
+        }
+    }
+}
+
 /// A file of the cache in the making; dropped, it is removed.
 #[derive(Debug)]
 pub struct Unfinished {
@@ -198,9 +211,7 @@ impl Unfinished {
         let path = contents.path(folder);
         let _ = fs::remove_file(&path);
         folder.make_room(contents.bytes())?;
-        let suffix = format!(".{UNFINISHED}");
-        let file = tempfile::Builder::new().prefix("").suffix(&suffix).tempfile_in(folder.path())?;
-        file.as_file().lock()?;
+        let file = locked(folder)?;
         file.as_file().allocate(contents.bytes())?;
         Ok(Self { file: Mutex::new(Ok(file)), path, contents: contents.clone() })
     }

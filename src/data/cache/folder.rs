@@ -40,16 +40,24 @@ impl CacheFolder {
         let mut entries = self.entries()?;
         let taken: u64 = entries.iter().map(|entry| entry.bytes).sum();
         let budget = (fs4::available_space(&self.0)? + taken) / 2;
-        entries.retain(|entry| is_free(&entry.path));
+        entries.retain(|entry| lock_free(&entry.path).is_some());
         entries.sort_by_key(|entry| entry.used);
         let goes = removals(&entries, (taken + bytes).saturating_sub(budget)).ok_or_else(|| no_room(bytes, budget))?;
-        entries[..goes].iter().try_for_each(|entry| fs::remove_file(&entry.path))
+        entries[..goes].iter().try_for_each(|entry| match fs::remove_file(&entry.path) {
+            // Another run was faster.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        })
     }
 
     /// What runs that were killed have left behind.
     fn remove_unfinished(&self) -> io::Result<()> {
-        let left = self.files(UNFINISHED)?.into_iter().filter(|path| is_free(path));
-        left.for_each(|path| drop(fs::remove_file(path)));
+        for path in self.files(UNFINISHED)? {
+            // Locked until it is gone: a run that has just made it and waits for the lock then finds it gone.
+            if let Some(_lock) = lock_free(&path) {
+                let _ = fs::remove_file(path);
+            }
+        }
         Ok(())
     }
 
@@ -73,9 +81,11 @@ pub const FINISHED: &str = "pixels";
 /// How they end while they are written.
 pub const UNFINISHED: &str = "part";
 
-/// Every run keeps a lock on each file that it reads or writes.
-fn is_free(path: &Path) -> bool {
-    File::open(path).is_ok_and(|file| file.try_lock().is_ok())
+/// The file, locked, if no run uses it: every run keeps a lock on each file that it reads or writes.
+fn lock_free(path: &Path) -> Option<File> {
+    let file = File::open(path).ok()?;
+    file.try_lock().ok()?;
+    Some(file)
 }
 
 /// How many of the first `entries` have to go to gain `bytes`, if they are enough.
