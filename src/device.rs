@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use crate::cpu::Arena;
 use crate::error::{Error, Result};
@@ -259,6 +260,16 @@ impl Program {
                 Ok(())
             }
             Self::Gpu(p) => p.repeat(runs, scalars),
+        }
+    }
+
+    /// The time of each step of the plan in a run, and of the update at its end: the least of `runs` runs.
+    ///
+    /// Errors: if the device is lost.
+    pub fn profile(&mut self, runs: usize, scalars: &[f32]) -> Result<Vec<Duration>> {
+        match self {
+            Self::Cpu(p) => p.profile(runs, scalars),
+            Self::Gpu(p) => p.profile(runs, scalars),
         }
     }
 

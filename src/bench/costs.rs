@@ -23,7 +23,7 @@ pub struct Costs {
 }
 
 /// One step of a [`Costs`].
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct StepCosts {
     /// The op.
     pub op: &'static str,
@@ -37,6 +37,8 @@ pub struct StepCosts {
     pub place: String,
     /// Bytes read and written.
     pub bytes: u64,
+    /// Floating-point operations of the op's definition.
+    pub flops: u64,
     /// Dispatches, on a GPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dispatches: Option<usize>,
@@ -70,6 +72,7 @@ impl Costs {
                     shape: node.meta.dims().to_vec(),
                     place: describe(plan.place(step.value)),
                     bytes: plan.step_bytes(step),
+                    flops: plan.step_flops(step),
                     dispatches: kernel.map(|k| k.launches.len()),
                 }
             })

@@ -4,6 +4,7 @@
 mod costs;
 mod network;
 mod peak;
+mod profile;
 
 use std::time::Instant;
 
@@ -17,6 +18,7 @@ use crate::tensor::Meta;
 
 pub use costs::{Costs, StepCosts};
 pub use peak::Peak;
+pub use profile::{Profile, StepTime};
 
 /// One line of a report; what does not apply is left out.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -113,8 +115,8 @@ impl Bench {
         let mut measurement = match suite {
             Suite::Peak => self.peak.measurement(name)?,
             Suite::Kernel => self.kernel(name)?,
-            Suite::Training => network::training(&self.device, name)?,
-            Suite::Inference => network::inference(&self.device, name)?,
+            Suite::Training => network::measure(&self.device, name, true)?,
+            Suite::Inference => network::measure(&self.device, name, false)?,
         };
         measurement.suite = match suite {
             Suite::Peak => "peak",

@@ -8,6 +8,7 @@ mod weights;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Kind, Op, Place, Plan, Update, Value};
@@ -100,8 +101,15 @@ impl Program {
         let mut arenas = weights.lock();
         let steps = self.steps.clone();
         steps.iter().for_each(|step| self.step(step, &mut arenas));
+        self.collect(&mut arenas)?;
+        self.finish(&mut arenas, scalars);
+        Ok(())
+    }
+
+    /// Puts new states in the place of old ones and moves the parameters.
+    fn finish(&mut self, arenas: &mut Arenas, scalars: &[f32]) {
         if !self.plan.graph.updates().is_empty() {
-            let Arenas { states, next_states, .. } = &mut *arenas;
+            let Arenas { states, next_states, .. } = arenas;
             for (state, _) in self.plan.graph.updates() {
                 let node = self.plan.graph.node(*state);
                 if let Place::State(offset) = self.plan.place(*state) {
@@ -110,11 +118,27 @@ impl Program {
                 }
             }
         }
-        self.collect(&mut arenas)?;
         if let Some(update) = &self.update {
-            arenas.update(update.as_ref(), scalars, weights.parameters().decayed());
+            arenas.update(update.as_ref(), scalars, self.weights.parameters().decayed());
         }
-        Ok(())
+    }
+
+    /// The time of each step of a run, and of the update at its end: the least of `runs` runs.
+    pub fn profile(&mut self, runs: usize, scalars: &[f32]) -> Result<Vec<Duration>> {
+        let steps = self.steps.clone();
+        let mut least = vec![Duration::MAX; steps.len() + 1];
+        for _ in 0..runs {
+            let measured = rayon::scope(|_| {
+                let weights = self.weights.clone();
+                let mut arenas = weights.lock();
+                let mut times: Vec<Duration> = Vec::with_capacity(least.len());
+                times.extend(steps.iter().map(|step| timed(|| self.step(step, &mut arenas))));
+                times.push(timed(|| self.finish(&mut arenas, scalars)));
+                times
+            });
+            least.iter_mut().zip(measured).for_each(|(least, time)| *least = time.min(*least));
+        }
+        Ok(least)
     }
 
     fn step(&mut self, step: &Planned, arenas: &mut Arenas) {
@@ -196,4 +220,10 @@ impl Planned {
         let scratch = op.cpu_scratch(&metas, &node.meta);
         Self { op: op.clone(), output: placed(value), inputs, scratch }
     }
+}
+
+fn timed(f: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    f();
+    start.elapsed()
 }

@@ -6,7 +6,7 @@ use super::readback::{self, Readback};
 use super::weights::{Arenas, Weights};
 use crate::error::{Error, Result};
 use crate::graph::{
-    Binding, Graph, Kernel, Kind, Launch, Layout, NORM_PARTIALS, Node, Place, Plan, Step, Update, Value, clip_launches,
+    Binding, Graph, Kernel, Kind, Launch, Layout, NORM_PARTIALS, Node, Place, Plan, Update, Value, clip_launches,
 };
 use crate::tensor::{Meta, Tensor};
 
@@ -35,10 +35,21 @@ struct Buffers {
 }
 
 /// One dispatch, ready to be recorded.
-struct Dispatch {
+pub(super) struct Dispatch {
     pipeline: Arc<Pipeline>,
     group: wgpu::BindGroup,
     workgroups: [u32; 3],
+    /// The step of the plan that it belongs to; the update comes after the last.
+    pub step: usize,
+}
+
+impl Dispatch {
+    pub fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
+        let [x, y, z] = self.workgroups;
+        pass.set_pipeline(&self.pipeline.compute);
+        pass.set_bind_group(0, &self.group, &[]);
+        pass.dispatch_workgroups(x, y, z);
+    }
 }
 
 /// Which kernel of an op to take, out of those which suit the adapter, the preferred first.
@@ -78,8 +89,8 @@ impl Program {
             variants: Vec::new(),
             plan,
         };
-        for (step, kernel) in program.plan.steps.clone().iter().zip(kernels) {
-            program.record(step, kernel)?;
+        for (i, kernel) in kernels.into_iter().enumerate() {
+            program.record(i, kernel)?;
         }
         if let Some(update) = update {
             program.record_update(update.as_ref())?;
@@ -89,7 +100,8 @@ impl Program {
         Ok(program)
     }
 
-    fn record(&mut self, step: &Step, kernel: Kernel) -> Result<()> {
+    fn record(&mut self, number: usize, kernel: Kernel) -> Result<()> {
+        let step = self.plan.steps[number].clone();
         let node = self.plan.graph.node(step.value).clone();
         let name = node.op().map_or("", |op| op.name());
         let at = if node.name.is_empty() { name.to_owned() } else { format!("{name} \"{}\"", node.name) };
@@ -118,7 +130,7 @@ impl Program {
             }
             let params = self.gpu.params(&launch.params);
             let dispatch = dispatch(&self.gpu, &at, launch, &params, &bound)?;
-            self.dispatches.push(dispatch);
+            self.dispatches.push(Dispatch { step: number, ..dispatch });
         }
         Ok(())
     }
@@ -153,7 +165,8 @@ impl Program {
         let buffers = [&arenas.parameter, &arenas.gradient, norm].into_iter().chain(&arenas.moments);
         let bound: Vec<_> = buffers.map(wgpu::Buffer::as_entire_buffer_binding).collect();
         dispatches.push(dispatch(&self.gpu, "optimizer", &launch, &scalars, &bound)?);
-        self.dispatches.extend(dispatches);
+        let step = self.plan.steps.len();
+        self.dispatches.extend(dispatches.into_iter().map(|d| Dispatch { step, ..d }));
         self.scalars = Some(scalars);
         Ok(())
     }
@@ -223,6 +236,14 @@ impl Program {
         readback::wait(&self.gpu, None)
     }
 
+    pub(super) fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    pub(super) fn dispatch_list(&self) -> &[Dispatch] {
+        &self.dispatches
+    }
+
     fn encode(&self, target: &wgpu::Buffer) -> wgpu::CommandEncoder {
         let arenas = self.weights.arenas();
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
@@ -241,12 +262,7 @@ impl Program {
         let arenas = self.weights.arenas();
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
-            for dispatch in &self.dispatches {
-                let [x, y, z] = dispatch.workgroups;
-                pass.set_pipeline(&dispatch.pipeline.compute);
-                pass.set_bind_group(0, &dispatch.group, &[]);
-                pass.dispatch_workgroups(x, y, z);
-            }
+            self.dispatches.iter().for_each(|dispatch| dispatch.encode(&mut pass));
         }
         for (state, next) in self.plan.graph.updates() {
             let (from, source) = self.buffers.at(self.plan.place(*next), arenas);
@@ -353,7 +369,7 @@ fn dispatch(
     let entries: Vec<_> = [uniform].into_iter().chain(storage).collect();
     let descriptor = wgpu::BindGroupDescriptor { label: Some(at), layout: &pipeline.layout, entries: &entries };
     let group = gpu.checked(at, || gpu.device.create_bind_group(&descriptor))?;
-    Ok(Dispatch { pipeline, group, workgroups: launch.workgroups })
+    Ok(Dispatch { pipeline, group, workgroups: launch.workgroups, step: 0 })
 }
 
 impl Buffers {

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 
 use super::{Graph, Passes, Plan, Step, Update, Value, optimize, plan::Layout};
 use crate::error::Result;
+use crate::tensor::Meta;
 
 impl Plan {
     /// Bytes that a step reads from and writes to memory: each different input once, the result once, scratch memory
@@ -13,6 +14,13 @@ impl Plan {
         inputs.dedup();
         let read: usize = inputs.iter().map(|&v| self.graph.meta(v).bytes()).sum();
         (read + node.meta.bytes() + 2 * step.scratch_bytes) as u64
+    }
+
+    /// Floating-point operations of a step, by the definition of its op.
+    pub fn step_flops(&self, step: &Step) -> u64 {
+        let node = self.graph.node(step.value);
+        let metas: Vec<&Meta> = node.inputs.iter().map(|&v| self.graph.meta(v)).collect();
+        node.op().map_or(0, |op| op.flops(&metas, &node.meta))
     }
 
     /// Bytes that a run moves through memory: those of its steps, of the copies which replace states, and of the update.
