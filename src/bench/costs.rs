@@ -45,12 +45,12 @@ pub struct StepCosts {
 }
 
 impl Costs {
-    /// Plans `graph` as [`Device::compile`] would, and compiles nothing.
+    /// Plans `graph` as [`Device::compile_with`] would, and compiles nothing.
     ///
     /// Errors: if an op cannot be lowered.
-    pub fn of(device: &Device, graph: &Graph, update: Option<&dyn Update>) -> Result<Self> {
+    pub fn of(device: &Device, graph: &Graph, update: Option<&dyn Update>, passes: Passes) -> Result<Self> {
         let bytes_least = least_traffic(graph, update)?;
-        let graph = optimize(graph, Passes::ALL)?;
+        let graph = optimize(graph, passes)?;
         let (plan, kernels) = match device {
             Device::Gpu(gpu) => {
                 let (plan, kernels) = gpu.plan(&graph)?;

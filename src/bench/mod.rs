@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::device::{Device, Program};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Layout, Value};
+use crate::graph::{Ending, Graph, Layout, Value};
 use crate::ops::{self, Conv2d};
 use crate::tensor::Meta;
 
@@ -139,7 +139,7 @@ impl Bench {
         let (result, flops) = kernel_graph(&mut graph, name)?;
         graph.keep(result);
         let weights = self.device.weights(Layout::parameters(&graph), Layout::states(&graph), 0)?;
-        let mut program = self.device.compile(&graph, &weights, None)?;
+        let mut program = self.device.compile(&graph, &weights, Ending::Nothing)?;
         feed_noise(&mut program)?;
         let times = time(&mut program, &[])?;
         Ok(Measurement {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Kind, Op, Place, Plan, Update, Value};
+use crate::graph::{Ending, Footprint, Graph, Kind, Op, Place, Plan, Value};
 use crate::tensor::{Meta, Tensor, View, ViewMut};
 use memory::Memory;
 use weights::Arenas;
@@ -22,11 +22,9 @@ pub struct Program {
     plan: Plan,
     steps: Arc<[Planned]>,
     weights: Weights,
-    update: Option<Arc<dyn Update>>,
-    pools: Vec<Memory>,
+    ending: Ending,
     inputs: Vec<(String, Memory)>,
     constants: Memory,
-    scratch: Vec<f32>,
     results: VecDeque<Vec<Tensor>>,
 }
 
@@ -38,13 +36,28 @@ struct Planned {
     scratch: usize,
 }
 
+fn plan(graph: &Graph, weights: &Weights) -> Result<(Plan, Vec<Planned>)> {
+    let plan = Plan::new(graph, weights.parameters(), weights.states(), false, |_, _| Vec::new())?;
+    let steps = plan.steps.iter().map(|s| Planned::new(&plan, s.value)).collect();
+    Ok((plan, steps))
+}
+
+fn footprint_of(plan: &Plan, steps: &[Planned]) -> Footprint {
+    let scratch = steps.iter().map(|s| s.scratch).max().unwrap_or(0);
+    Footprint::of(plan, 4 * scratch, 1)
+}
+
+/// The memory that a program for `graph` will take besides the weights.
+pub fn footprint(graph: &Graph, weights: &Weights) -> Result<Footprint> {
+    plan(graph, weights).map(|(plan, steps)| footprint_of(&plan, &steps))
+}
+
 impl Program {
-    /// Plans `graph` and takes the memory it needs. With an update, a run ends by moving the parameters.
-    pub fn new(graph: &Graph, weights: &Weights, update: Option<Arc<dyn Update>>) -> Result<Self> {
-        let plan = Plan::new(graph, weights.parameters(), weights.states(), false, |_, _| Vec::new())?;
+    /// Plans `graph` and takes the memory it needs.
+    pub fn new(graph: &Graph, weights: &Weights, ending: Ending) -> Result<Self> {
+        let (plan, steps) = plan(graph, weights)?;
         let graph = &plan.graph;
-        let steps: Arc<[Planned]> = plan.steps.iter().map(|s| Planned::new(&plan, s.value)).collect();
-        let scratch = steps.iter().map(|s| s.scratch).max().unwrap_or(0);
+        weights.reserve(&footprint_of(&plan, &steps));
         let inputs = graph
             .nodes()
             .iter()
@@ -53,15 +66,12 @@ impl Program {
             .collect();
         let mut constants = Memory::new(plan.constants.len());
         constants.bytes_mut().copy_from_slice(&plan.constants);
-        let pools = plan.pools.iter().map(|&bytes| Memory::new(bytes)).collect();
         Ok(Self {
-            steps,
+            steps: steps.into(),
             weights: weights.clone(),
-            update,
-            pools,
+            ending,
             inputs,
             constants,
-            scratch: vec![0.0; scratch],
             results: VecDeque::new(),
             plan,
         })
@@ -86,8 +96,7 @@ impl Program {
 
     /// Fills the memory of intermediate values with NaN, so that a test sees what an op leaves unwritten.
     pub fn poison(&mut self) {
-        self.pools.iter_mut().for_each(|p| p.bytes_mut().fill(0xff));
-        self.scratch.fill(f32::NAN);
+        self.weights.lock().poison();
     }
 
     /// Executes every step, then the update with its scalars; the results wait for [`Program::take_result`].
@@ -118,8 +127,12 @@ impl Program {
                 }
             }
         }
-        if let Some(update) = &self.update {
-            arenas.update(update.as_ref(), scalars, self.weights.parameters().decayed());
+        let decayed = self.weights.parameters().decayed();
+        match &self.ending {
+            Ending::Nothing => {}
+            Ending::Update(update) => arenas.update(update.as_ref(), scalars, decayed, false),
+            Ending::UpdateBySum(update) => arenas.update(update.as_ref(), scalars, decayed, true),
+            Ending::Accumulate => arenas.accumulate(scalars[0], scalars[1] != 0.0),
         }
     }
 
@@ -154,7 +167,7 @@ impl Program {
         // SAFETY: as above; the plan lets no value share memory with another that is alive at the same step, so that
         // this range overlaps none of the views.
         let bytes = unsafe { std::slice::from_raw_parts_mut(pointer, meta.bytes()) };
-        step.op.cpu(&views, ViewMut::new(meta, bytes), &mut self.scratch[..step.scratch]);
+        step.op.cpu(&views, ViewMut::new(meta, bytes), &mut arenas.scratch.f32_mut()[..step.scratch]);
     }
 
     fn pointer(&mut self, place: Place, arenas: &mut Arenas) -> *mut u8 {
@@ -165,7 +178,7 @@ impl Program {
             Place::NextState(offset) => (&mut arenas.next_states, offset),
             Place::Input(i) => (&mut self.inputs[i].1, 0),
             Place::Constant(offset) => (&mut self.constants, offset),
-            Place::Pool { pool, offset } => (&mut self.pools[pool], offset),
+            Place::Pool { pool, offset } => (&mut arenas.pools[pool], offset),
         };
         debug_assert!(offset <= memory.len());
         // SAFETY: the plan's offsets lie inside the memory they are for.
@@ -197,11 +210,15 @@ impl Program {
         self.results.len()
     }
 
-    /// Bytes of memory: intermediate values, inputs, constants, scratch, and the arenas.
-    pub fn device_bytes(&self) -> u64 {
-        let own = self.pools.iter().chain(self.inputs.iter().map(|(_, m)| m)).chain([&self.constants]);
-        let own: usize = own.map(Memory::len).sum();
-        (own + self.scratch.len() * 4 + self.weights.lock().bytes()) as u64
+    /// The weights it works on.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// Bytes of inputs and constants.
+    pub fn own_bytes(&self) -> u64 {
+        let own: usize = self.inputs.iter().map(|(_, m)| m).chain([&self.constants]).map(Memory::len).sum();
+        own as u64
     }
 
     /// The plan it executes.

@@ -2,11 +2,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::context::{Gpu, Pipeline};
+use super::pace::{Pace, SUBMIT};
 use super::readback::{self, Readback};
 use super::weights::{Arenas, Weights};
 use crate::error::{Error, Result};
 use crate::graph::{
-    Binding, Graph, Kernel, Kind, Launch, Layout, NORM_PARTIALS, Node, Place, Plan, Update, Value, clip_launches,
+    Binding, Ending, Footprint, Graph, Kernel, Kind, Launch, Layout, Node, Place, Plan, Update, Value,
+    accumulate_launch, clip_launches,
 };
 use crate::tensor::{Meta, Tensor};
 
@@ -25,13 +27,13 @@ pub struct Program {
     spare: Vec<wgpu::Buffer>,
     pending: VecDeque<Readback>,
     variants: Vec<(String, String)>,
+    pace: Pace,
 }
 
 struct Buffers {
     pools: Vec<wgpu::Buffer>,
     inputs: Vec<wgpu::Buffer>,
     constants: wgpu::Buffer,
-    norm: wgpu::Buffer,
 }
 
 /// One dispatch, ready to be recorded.
@@ -57,13 +59,13 @@ pub type Choice<'a> = dyn Fn(&Node, &[Kernel]) -> usize + 'a;
 
 impl Program {
     /// Plans `graph`, takes the memory it needs and compiles its kernels: those which the tuner prefers, compared with
-    /// the CPU before they are first used. With an update, a run ends by moving the parameters.
+    /// the CPU before they are first used.
     ///
     /// Errors: if something does not fit the adapter's limits or memory, its driver rejects a kernel, or no kernel of
     /// an op agrees with the CPU.
-    pub fn new(gpu: &Arc<Gpu>, graph: &Graph, weights: &Weights, update: Option<Arc<dyn Update>>) -> Result<Self> {
+    pub fn new(gpu: &Arc<Gpu>, graph: &Graph, weights: &Weights, ending: Ending) -> Result<Self> {
         gpu.prepare(graph)?;
-        Self::with_kernels(gpu, graph, weights, update, &|node, kernels| gpu.choose(node, kernels))
+        Self::with_kernels(gpu, graph, weights, ending, &|node, kernels| gpu.choose(node, kernels))
     }
 
     /// As [`Program::new`], with `choose` picking the kernel of each op, and no comparison with the CPU.
@@ -71,11 +73,11 @@ impl Program {
         gpu: &Arc<Gpu>,
         graph: &Graph,
         weights: &Weights,
-        update: Option<Arc<dyn Update>>,
+        ending: Ending,
         choose: &Choice<'_>,
     ) -> Result<Self> {
         let (plan, kernels) = plan(gpu, graph, weights.parameters(), weights.states(), choose)?;
-        let buffers = Buffers::new(gpu, &plan)?;
+        let buffers = Buffers::new(gpu, &plan, weights.arenas())?;
         let inputs = plan.graph.nodes().iter().filter(|n| matches!(n.kind, Kind::Input));
         let mut program = Self {
             gpu: gpu.clone(),
@@ -87,14 +89,16 @@ impl Program {
             spare: Vec::new(),
             pending: VecDeque::new(),
             variants: Vec::new(),
+            pace: Pace::new(Vec::new()),
             plan,
         };
         for (i, kernel) in kernels.into_iter().enumerate() {
             program.record(i, kernel)?;
         }
-        if let Some(update) = update {
-            program.record_update(update.as_ref())?;
+        if !weights.parameters().is_empty() {
+            program.record_ending(&ending)?;
         }
+        program.pace = Pace::new(program.costs());
         let bytes = program.result_bytes();
         program.spare = (0..IN_FLIGHT).map(|_| readback::staging(gpu, bytes)).collect();
         Ok(program)
@@ -103,8 +107,7 @@ impl Program {
     fn record(&mut self, number: usize, kernel: Kernel) -> Result<()> {
         let step = self.plan.steps[number].clone();
         let node = self.plan.graph.node(step.value).clone();
-        let name = node.op().map_or("", |op| op.name());
-        let at = if node.name.is_empty() { name.to_owned() } else { format!("{name} \"{}\"", node.name) };
+        let at = label(&node);
         self.variants.push((at.clone(), kernel.variant));
         for launch in &kernel.launches {
             let resource = |binding: &Binding| match *binding {
@@ -135,13 +138,29 @@ impl Program {
         Ok(())
     }
 
-    fn record_update(&mut self, update: &dyn Update) -> Result<()> {
+    fn record_ending(&mut self, ending: &Ending) -> Result<()> {
+        match ending {
+            Ending::Nothing => Ok(()),
+            Ending::Update(update) => self.record_update(update.as_ref(), false),
+            Ending::UpdateBySum(update) => self.record_update(update.as_ref(), true),
+            Ending::Accumulate => {
+                let arenas = self.weights.arenas();
+                let bound = [&arenas.gradient, arenas.sum()?].map(wgpu::Buffer::as_entire_buffer_binding);
+                let scalars = self.gpu.params(&[0, 0]);
+                let launch = accumulate_launch(&arenas.parameters);
+                let dispatch = dispatch(&self.gpu, "sum of gradients", &launch, &scalars, &bound)?;
+                self.dispatches.push(Dispatch { step: self.plan.steps.len(), ..dispatch });
+                self.scalars = Some(scalars);
+                Ok(())
+            }
+        }
+    }
+
+    fn record_update(&mut self, update: &dyn Update, by_sum: bool) -> Result<()> {
         let arenas = self.weights.arenas();
         let layout = &arenas.parameters;
-        if layout.is_empty() {
-            return Ok(());
-        }
-        let norm = &self.buffers.norm;
+        let gradients = if by_sum { arenas.sum()? } else { &arenas.gradient };
+        let norm = &arenas.norm;
         self.gpu.queue.write_buffer(norm, 0, bytemuck::bytes_of(&1.0_f32));
         let mut dispatches = Vec::new();
         if let Some(largest) = update.clip_norm() {
@@ -149,7 +168,7 @@ impl Program {
                 let bound: Vec<_> = launch
                     .bindings
                     .iter()
-                    .map(|b| if *b == Binding::Gradients { &arenas.gradient } else { norm })
+                    .map(|b| if *b == Binding::Gradients { gradients } else { norm })
                     .map(wgpu::Buffer::as_entire_buffer_binding)
                     .collect();
                 let params = self.gpu.params(&launch.params);
@@ -162,7 +181,7 @@ impl Program {
         let launch = update
             .launch(layout)
             .bindings([Binding::Parameters, Binding::Gradients, Binding::GradientScale].into_iter().chain(moments));
-        let buffers = [&arenas.parameter, &arenas.gradient, norm].into_iter().chain(&arenas.moments);
+        let buffers = [&arenas.parameter, gradients, norm].into_iter().chain(&arenas.moments);
         let bound: Vec<_> = buffers.map(wgpu::Buffer::as_entire_buffer_binding).collect();
         dispatches.push(dispatch(&self.gpu, "optimizer", &launch, &scalars, &bound)?);
         let step = self.plan.steps.len();
@@ -213,10 +232,9 @@ impl Program {
         }
         let bytes = self.result_bytes();
         let target = self.spare.pop().unwrap_or_else(|| readback::staging(&self.gpu, bytes));
-        let gpu = self.gpu.clone();
-        let encoder = gpu.checked("step", || self.encode(&target))?;
-        let submission = gpu.checked("step", || gpu.queue.submit([encoder.finish()]))?;
+        let submission = self.gpu.checked("step", || self.submit(1, Some(&target)))?;
         self.pending.push_back(Readback::request(target, bytes.max(4), submission));
+        self.pace.start();
         if self.pending.len() >= IN_FLIGHT {
             readback::wait(&self.gpu, None)?;
         }
@@ -228,12 +246,63 @@ impl Program {
         if let Some(buffer) = &self.scalars {
             self.gpu.queue.write_buffer(buffer, 0, bytemuck::cast_slice(scalars));
         }
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        for _ in 0..runs {
-            self.encode_dispatches(&mut encoder);
-        }
-        self.gpu.queue.submit([encoder.finish()]);
+        self.submit(runs, None);
         readback::wait(&self.gpu, None)
+    }
+
+    /// Encodes runs and submits them, in pieces that do not keep the device busy for too long. `target` takes the results
+    /// of the last.
+    fn submit(&self, runs: usize, target: Option<&wgpu::Buffer>) -> wgpu::SubmissionIndex {
+        let new = || self.gpu.device.create_command_encoder(&Default::default());
+        let (mut encoder, mut load) = (new(), 0.0);
+        for _ in 0..runs {
+            for slice in self.pace.slices() {
+                if load > 0.0 && load + slice.seconds > SUBMIT {
+                    self.gpu.queue.submit([std::mem::replace(&mut encoder, new()).finish()]);
+                    load = 0.0;
+                }
+                let mut pass = encoder.begin_compute_pass(&Default::default());
+                self.dispatches[slice.dispatches.clone()].iter().for_each(|dispatch| dispatch.encode(&mut pass));
+                load += slice.seconds;
+            }
+            self.replace_states(&mut encoder);
+        }
+        if let Some(target) = target {
+            self.copy_results(&mut encoder, target);
+        }
+        self.gpu.queue.submit([encoder.finish()])
+    }
+
+    fn copy_results(&self, encoder: &mut wgpu::CommandEncoder, target: &wgpu::Buffer) {
+        let mut start = 0;
+        for (_, value) in self.plan.graph.outputs() {
+            let bytes = self.plan.graph.meta(*value).bytes().next_multiple_of(4) as u64;
+            let (buffer, offset) = self.buffers.at(self.plan.place(*value), self.weights.arenas());
+            encoder.copy_buffer_to_buffer(buffer, offset as u64, target, start, bytes);
+            start += bytes;
+        }
+    }
+
+    fn replace_states(&self, encoder: &mut wgpu::CommandEncoder) {
+        let arenas = self.weights.arenas();
+        for (state, next) in self.plan.graph.updates() {
+            let (from, source) = self.buffers.at(self.plan.place(*next), arenas);
+            let (to, offset) = self.buffers.at(self.plan.place(*state), arenas);
+            let bytes = self.plan.graph.meta(*state).bytes().next_multiple_of(4) as u64;
+            encoder.copy_buffer_to_buffer(from, source as u64, to, offset as u64, bytes);
+        }
+    }
+
+    /// Guesses of what each dispatch costs.
+    fn costs(&self) -> Vec<f64> {
+        let of_dispatches = |dispatches: &[Dispatch]| {
+            let cost = match self.plan.steps.get(dispatches[0].step) {
+                Some(step) => Pace::cost(self.plan.step_flops(step), self.plan.step_bytes(step)),
+                None => Pace::cost(0, self.weights.arenas().bytes()),
+            };
+            vec![cost / dispatches.len() as f64; dispatches.len()]
+        };
+        self.dispatches.chunk_by(|a, b| a.step == b.step).flat_map(of_dispatches).collect()
     }
 
     pub(super) fn gpu(&self) -> &Gpu {
@@ -242,34 +311,6 @@ impl Program {
 
     pub(super) fn dispatch_list(&self) -> &[Dispatch] {
         &self.dispatches
-    }
-
-    fn encode(&self, target: &wgpu::Buffer) -> wgpu::CommandEncoder {
-        let arenas = self.weights.arenas();
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        self.encode_dispatches(&mut encoder);
-        let mut start = 0;
-        for (_, value) in self.plan.graph.outputs() {
-            let bytes = self.plan.graph.meta(*value).bytes().next_multiple_of(4) as u64;
-            let (buffer, offset) = self.buffers.at(self.plan.place(*value), arenas);
-            encoder.copy_buffer_to_buffer(buffer, offset as u64, target, start, bytes);
-            start += bytes;
-        }
-        encoder
-    }
-
-    fn encode_dispatches(&self, encoder: &mut wgpu::CommandEncoder) {
-        let arenas = self.weights.arenas();
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            self.dispatches.iter().for_each(|dispatch| dispatch.encode(&mut pass));
-        }
-        for (state, next) in self.plan.graph.updates() {
-            let (from, source) = self.buffers.at(self.plan.place(*next), arenas);
-            let (to, offset) = self.buffers.at(self.plan.place(*state), arenas);
-            let bytes = self.plan.graph.meta(*state).bytes().next_multiple_of(4) as u64;
-            encoder.copy_buffer_to_buffer(from, source as u64, to, offset as u64, bytes);
-        }
     }
 
     fn result_bytes(&self) -> u64 {
@@ -281,6 +322,7 @@ impl Program {
     pub fn take_result(&mut self) -> Result<Option<Vec<Tensor>>> {
         let Some(readback) = self.pending.pop_front() else { return Ok(None) };
         let (bytes, buffer) = readback.wait(&self.gpu)?;
+        self.pace.finish();
         self.spare.push(buffer);
         let mut rest = bytes.as_slice();
         let mut tensors = Vec::new();
@@ -312,14 +354,15 @@ impl Program {
         &self.variants
     }
 
-    /// Bytes of device memory: pools, inputs, constants and the arenas.
-    pub fn device_bytes(&self) -> u64 {
-        let arenas = self.weights.arenas();
-        let own =
-            self.buffers.pools.iter().chain(&self.buffers.inputs).chain([&self.buffers.constants, &self.buffers.norm]);
-        let shared =
-            [&arenas.parameter, &arenas.gradient, &arenas.state, &arenas.next_state].into_iter().chain(&arenas.moments);
-        own.chain(shared).map(wgpu::Buffer::size).sum()
+    /// The weights it works on.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// Bytes of inputs and constants.
+    pub fn own_bytes(&self) -> u64 {
+        let Buffers { inputs, constants, .. } = &self.buffers;
+        inputs.iter().chain([constants]).map(wgpu::Buffer::size).sum()
     }
 }
 
@@ -338,8 +381,18 @@ fn plan(
         kernels.swap_remove(choose(node, &kernels))
     };
     let plan = Plan::new(graph, parameters, states, true, |graph, value| kernel(graph, value).scratch)?;
+    plan.pools.iter().try_for_each(|&bytes| gpu.expect_fits("intermediate values", bytes, false))?;
+    for node in plan.graph.nodes() {
+        gpu.expect_fits(&label(node), node.meta.bytes(), true)?;
+    }
     let kernels = plan.steps.iter().map(|step| kernel(&plan.graph, step.value)).collect();
     Ok((plan, kernels))
+}
+
+/// How messages call a node.
+fn label(node: &Node) -> String {
+    let name = node.op().map_or("", |op| op.name());
+    if node.name.is_empty() { name.to_owned() } else { format!("{name} \"{}\"", node.name).trim_start().to_owned() }
 }
 
 impl Gpu {
@@ -350,6 +403,15 @@ impl Gpu {
     pub fn plan(&self, graph: &Graph) -> Result<(Plan, Vec<Kernel>)> {
         let (parameters, states) = (Layout::parameters(graph), Layout::states(graph));
         plan(self, graph, &parameters, &states, &|node, kernels| self.choose(node, kernels))
+    }
+
+    /// The memory that a program for `graph` will take besides the weights.
+    ///
+    /// Errors: if a tensor is larger than the adapter allows.
+    pub fn footprint(&self, graph: &Graph, weights: &Weights) -> Result<Footprint> {
+        let choose = |node: &Node, kernels: &[Kernel]| self.choose(node, kernels);
+        let (plan, _) = plan(self, graph, weights.parameters(), weights.states(), &choose)?;
+        Ok(Footprint::of(&plan, 0, super::context::UNIT))
     }
 }
 
@@ -373,17 +435,16 @@ fn dispatch(
 }
 
 impl Buffers {
-    fn new(gpu: &Gpu, plan: &Plan) -> Result<Self> {
+    fn new(gpu: &Gpu, plan: &Plan, arenas: &Arenas) -> Result<Self> {
         let make = |label: &str, bytes: usize| {
             gpu.expect_fits(label, bytes, false)?;
             gpu.checked(label, || gpu.buffer(label, bytes))
         };
         let inputs = plan.graph.nodes().iter().filter(|n| matches!(n.kind, Kind::Input));
         let buffers = Self {
-            pools: plan.pools.iter().map(|&bytes| make("intermediate values", bytes)).collect::<Result<_>>()?,
+            pools: arenas.pools(&plan.pools)?,
             inputs: inputs.map(|n| make(&n.name, n.meta.bytes())).collect::<Result<_>>()?,
             constants: make("constants", plan.constants.len())?,
-            norm: make("gradient norm", (1 + NORM_PARTIALS) * 4)?,
         };
         if !plan.constants.is_empty() {
             gpu.queue.write_buffer(&buffers.constants, 0, &plan.constants);

@@ -123,7 +123,7 @@ impl Gpu {
     /// and remembers the outcome.
     ///
     /// Errors: if an op has no kernel that agrees with the CPU.
-    pub(super) fn prepare(self: &Arc<Self>, graph: &Graph) -> Result<()> {
+    pub fn prepare(self: &Arc<Self>, graph: &Graph) -> Result<()> {
         let mut candidates = self.candidates(&settle(graph)?);
         candidates.sort_by_key(|c| std::cmp::Reverse(c.flops));
         let news = self.measure_all(&candidates)?;

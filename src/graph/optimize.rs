@@ -1,23 +1,25 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Graph, Kind, Node, Op, Value, fuse};
+use super::{Graph, Kind, Node, Op, Value, fuse, remat};
 use crate::error::Result;
 
-/// Which passes [`optimize`] runs. All but [`Passes::NONE`] is for users; that one is for comparing.
+/// Which passes [`optimize`] runs. [`Passes::NONE`] is for comparing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passes {
     /// Merge chains of pointwise ops, and put them behind the product that feeds them.
     pub fuse: bool,
     /// Compute equal ops once.
     pub share: bool,
+    /// Compute forward values again for the backward pass, where that saves memory.
+    pub remat: bool,
 }
 
 impl Passes {
-    /// Everything on.
-    pub const ALL: Self = Self { fuse: true, share: true };
+    /// Everything that costs nothing.
+    pub const ALL: Self = Self { fuse: true, share: true, remat: false };
     /// Each op by itself, as described.
-    pub const NONE: Self = Self { fuse: false, share: false };
+    pub const NONE: Self = Self { fuse: false, share: false, remat: false };
 }
 
 /// The graph as it is to be executed: lowered, without ops on which no result depends, and, as `passes` says, with
@@ -30,6 +32,9 @@ pub fn optimize(graph: &Graph, passes: Passes) -> Result<Graph> {
     graph = rebuild(&graph, passes.share)?;
     if passes.fuse {
         graph = fuse::fuse(&graph)?;
+    }
+    if passes.remat {
+        graph = remat::remat(&graph)?;
     }
     Ok(graph)
 }

@@ -105,6 +105,40 @@ pub enum Place {
     },
 }
 
+/// Memory that programs of one network take besides its weights. They run one after the other, so that they share what
+/// holds intermediate values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Footprint {
+    /// Bytes of each pool.
+    pub pools: Vec<usize>,
+    /// Bytes of scratch memory outside the pools, which the CPU has.
+    pub scratch: usize,
+    /// Bytes that each program has for itself: inputs and constants.
+    pub own: usize,
+}
+
+impl Footprint {
+    /// Of a planned program. Each buffer takes a multiple of `unit` bytes.
+    pub fn of(plan: &Plan, scratch: usize, unit: usize) -> Self {
+        let whole = |bytes: usize| bytes.max(1).next_multiple_of(unit);
+        let inputs = plan.graph.nodes().iter().filter(|n| matches!(n.kind, Kind::Input));
+        let own = inputs.map(|n| whole(n.meta.bytes())).sum::<usize>() + whole(plan.constants.len());
+        Self { pools: plan.pools.iter().map(|&bytes| whole(bytes)).collect(), scratch, own }
+    }
+
+    /// With another program beside those so far.
+    pub fn and(mut self, other: &Self) -> Self {
+        self.pools.resize(self.pools.len().max(other.pools.len()), 0);
+        self.pools.iter_mut().zip(&other.pools).for_each(|(pool, &bytes)| *pool = bytes.max(*pool));
+        Self { scratch: self.scratch.max(other.scratch), own: self.own + other.own, ..self }
+    }
+
+    /// All of it.
+    pub fn bytes(&self) -> usize {
+        self.pools.iter().sum::<usize>() + self.scratch + self.own
+    }
+}
+
 /// An op to execute.
 #[derive(Clone, Debug)]
 pub struct Step {
