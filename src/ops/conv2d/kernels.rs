@@ -61,7 +61,7 @@ pub(super) struct Windows {
 }
 
 impl Windows {
-    fn forward(g: &Geometry) -> Self {
+    pub fn forward(g: &Geometry) -> Self {
         Self {
             n: g.n,
             source: g.input,
@@ -115,6 +115,12 @@ impl Windows {
             ("TOP", self.before[0]),
             ("LEFT", self.before[1]),
         ]
+    }
+
+    /// Zeros at the bottom and right that a window of stride 1 reaches; `None` if it leaves out pixels of the source.
+    pub fn after(&self) -> Option<[usize; 2]> {
+        let after = |axis: usize| (self.result[axis] + self.size[axis] - 1).checked_sub(self.source[axis] + self.before[axis]);
+        Some([after(0)?, after(1)?])
     }
 
     fn pixels(&self) -> usize {
@@ -272,6 +278,7 @@ pub(super) fn grad_weight(g: &Geometry, inputs: &[&Meta], output: &Meta, capabil
             result: Stored::Output { epilogue: None, inputs, own: 2, shape: &output.shape },
         };
         kernels = product.kernels(capabilities);
+        winograd::append_grad_weight(&mut kernels, g, capabilities);
     }
     let fits = |width: &usize| g.filters_in().is_multiple_of(*width);
     kernels.extend([4, 1].into_iter().filter(fits).map(|width| split(g, output, width)));

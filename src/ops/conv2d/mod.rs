@@ -8,6 +8,7 @@ mod cpu;
 mod grad_input;
 mod grad_weight;
 mod kernels;
+mod points;
 mod samples;
 mod winograd;
 
