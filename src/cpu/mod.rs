@@ -100,16 +100,8 @@ impl Program {
         let mut arenas = weights.lock();
         let steps = self.steps.clone();
         steps.iter().for_each(|step| self.step(step, &mut arenas));
-        if !self.plan.graph.updates().is_empty() {
-            let Arenas { states, next_states, .. } = &mut *arenas;
-            for (state, _) in self.plan.graph.updates() {
-                let node = self.plan.graph.node(*state);
-                if let Place::State(offset) = self.plan.place(*state) {
-                    let range = offset..offset + node.meta.bytes();
-                    states.bytes_mut()[range.clone()].copy_from_slice(&next_states.bytes()[range]);
-                }
-            }
-        }
+        let copies: Vec<_> = self.plan.gathered_gradients().chain(self.plan.renewed_states()).collect();
+        copies.into_iter().for_each(|copy| self.copy(copy, &mut arenas));
         self.collect(&mut arenas)?;
         if let Some(update) = &self.update {
             arenas.update(update.as_ref(), scalars, weights.parameters().decayed());
@@ -131,6 +123,12 @@ impl Program {
         // this range overlaps none of the views.
         let bytes = unsafe { std::slice::from_raw_parts_mut(pointer, meta.bytes()) };
         step.op.cpu(&views, ViewMut::new(meta, bytes), &mut self.scratch[..step.scratch]);
+    }
+
+    fn copy(&mut self, (from, to, bytes): (Place, Place, usize), arenas: &mut Arenas) {
+        let (from, to) = (self.pointer(from, arenas), self.pointer(to, arenas));
+        // SAFETY: the plan gives both `bytes` bytes inside their memory, and they are not the same place.
+        unsafe { std::ptr::copy_nonoverlapping(from, to, bytes) };
     }
 
     fn pointer(&mut self, place: Place, arenas: &mut Arenas) -> *mut u8 {

@@ -20,6 +20,8 @@ pub struct Program {
     weights: Weights,
     buffers: Buffers,
     dispatches: Vec<Dispatch>,
+    /// Those of the update, in the end.
+    moving: Vec<Dispatch>,
     scalars: Option<wgpu::Buffer>,
     inputs: Vec<(String, usize)>,
     spare: Vec<wgpu::Buffer>,
@@ -72,6 +74,7 @@ impl Program {
             inputs: inputs.map(|n| (n.name.clone(), n.meta.bytes())).collect(),
             buffers,
             dispatches: Vec::new(),
+            moving: Vec::new(),
             scalars: None,
             spare: Vec::new(),
             pending: VecDeque::new(),
@@ -131,7 +134,6 @@ impl Program {
         }
         let norm = &self.buffers.norm;
         self.gpu.queue.write_buffer(norm, 0, bytemuck::bytes_of(&1.0_f32));
-        let mut dispatches = Vec::new();
         if let Some(largest) = update.clip_norm() {
             for launch in clip_launches(layout, largest) {
                 let bound: Vec<_> = launch
@@ -141,7 +143,7 @@ impl Program {
                     .map(wgpu::Buffer::as_entire_buffer_binding)
                     .collect();
                 let params = self.gpu.params(&launch.params);
-                dispatches.push(dispatch(&self.gpu, "gradient norm", &launch, &params, &bound)?);
+                self.moving.push(dispatch(&self.gpu, "gradient norm", &launch, &params, &bound)?);
             }
         }
         let words = update.scalars(0.0, 1).len();
@@ -152,8 +154,7 @@ impl Program {
             .bindings([Binding::Parameters, Binding::Gradients, Binding::GradientScale].into_iter().chain(moments));
         let buffers = [&arenas.parameter, &arenas.gradient, norm].into_iter().chain(&arenas.moments);
         let bound: Vec<_> = buffers.map(wgpu::Buffer::as_entire_buffer_binding).collect();
-        dispatches.push(dispatch(&self.gpu, "optimizer", &launch, &scalars, &bound)?);
-        self.dispatches.extend(dispatches);
+        self.moving.push(dispatch(&self.gpu, "optimizer", &launch, &scalars, &bound)?);
         self.scalars = Some(scalars);
         Ok(())
     }
@@ -238,22 +239,17 @@ impl Program {
     }
 
     fn encode_dispatches(&self, encoder: &mut wgpu::CommandEncoder) {
+        encode_pass(encoder, &self.dispatches);
+        self.plan.gathered_gradients().for_each(|copy| self.encode_copy(encoder, copy));
+        encode_pass(encoder, &self.moving);
+        self.plan.renewed_states().for_each(|copy| self.encode_copy(encoder, copy));
+    }
+
+    fn encode_copy(&self, encoder: &mut wgpu::CommandEncoder, (from, to, bytes): (Place, Place, usize)) {
         let arenas = self.weights.arenas();
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            for dispatch in &self.dispatches {
-                let [x, y, z] = dispatch.workgroups;
-                pass.set_pipeline(&dispatch.pipeline.compute);
-                pass.set_bind_group(0, &dispatch.group, &[]);
-                pass.dispatch_workgroups(x, y, z);
-            }
-        }
-        for (state, next) in self.plan.graph.updates() {
-            let (from, source) = self.buffers.at(self.plan.place(*next), arenas);
-            let (to, offset) = self.buffers.at(self.plan.place(*state), arenas);
-            let bytes = self.plan.graph.meta(*state).bytes().next_multiple_of(4) as u64;
-            encoder.copy_buffer_to_buffer(from, source as u64, to, offset as u64, bytes);
-        }
+        let (from, source) = self.buffers.at(from, arenas);
+        let (to, offset) = self.buffers.at(to, arenas);
+        encoder.copy_buffer_to_buffer(from, source as u64, to, offset as u64, bytes as u64);
     }
 
     fn result_bytes(&self) -> u64 {
@@ -288,7 +284,7 @@ impl Program {
 
     /// Dispatches of a run.
     pub fn dispatches(&self) -> usize {
-        self.dispatches.len()
+        self.dispatches.len() + self.moving.len()
     }
 
     /// Op and kernel variant of each step.
@@ -334,6 +330,16 @@ impl Gpu {
     pub fn plan(&self, graph: &Graph) -> Result<(Plan, Vec<Kernel>)> {
         let (parameters, states) = (Layout::parameters(graph), Layout::states(graph));
         plan(self, graph, &parameters, &states, &|node, kernels| self.choose(node, kernels))
+    }
+}
+
+fn encode_pass(encoder: &mut wgpu::CommandEncoder, dispatches: &[Dispatch]) {
+    let mut pass = encoder.begin_compute_pass(&Default::default());
+    for dispatch in dispatches {
+        let [x, y, z] = dispatch.workgroups;
+        pass.set_pipeline(&dispatch.pipeline.compute);
+        pass.set_bind_group(0, &dispatch.group, &[]);
+        pass.dispatch_workgroups(x, y, z);
     }
 }
 
