@@ -110,23 +110,20 @@ impl Program {
         let mut arenas = weights.lock();
         let steps = self.steps.clone();
         steps.iter().for_each(|step| self.step(step, &mut arenas));
+        self.gather(&mut arenas);
         self.collect(&mut arenas)?;
         self.finish(&mut arenas, scalars);
         Ok(())
     }
 
-    /// Puts new states in the place of old ones and moves the parameters.
+    /// Copies gradients and new states that are pieces of other values to their places.
+    fn gather(&mut self, arenas: &mut Arenas) {
+        let copies: Vec<_> = self.plan.gathered_gradients().chain(self.plan.renewed_states()).collect();
+        copies.into_iter().for_each(|copy| self.copy(copy, arenas));
+    }
+
+    /// Moves the parameters, or adds the gradients up.
     fn finish(&mut self, arenas: &mut Arenas, scalars: &[f32]) {
-        if !self.plan.graph.updates().is_empty() {
-            let Arenas { states, next_states, .. } = arenas;
-            for (state, _) in self.plan.graph.updates() {
-                let node = self.plan.graph.node(*state);
-                if let Place::State(offset) = self.plan.place(*state) {
-                    let range = offset..offset + node.meta.bytes();
-                    states.bytes_mut()[range.clone()].copy_from_slice(&next_states.bytes()[range]);
-                }
-            }
-        }
         let decayed = self.weights.parameters().decayed();
         match &self.ending {
             Ending::Nothing => {}
@@ -146,7 +143,10 @@ impl Program {
                 let mut arenas = weights.lock();
                 let mut times: Vec<Duration> = Vec::with_capacity(least.len());
                 times.extend(steps.iter().map(|step| timed(|| self.step(step, &mut arenas))));
-                times.push(timed(|| self.finish(&mut arenas, scalars)));
+                times.push(timed(|| {
+                    self.gather(&mut arenas);
+                    self.finish(&mut arenas, scalars);
+                }));
                 times
             });
             least.iter_mut().zip(measured).for_each(|(least, time)| *least = time.min(*least));
@@ -168,6 +168,12 @@ impl Program {
         // this range overlaps none of the views.
         let bytes = unsafe { std::slice::from_raw_parts_mut(pointer, meta.bytes()) };
         step.op.cpu(&views, ViewMut::new(meta, bytes), &mut arenas.scratch.f32_mut()[..step.scratch]);
+    }
+
+    fn copy(&mut self, (from, to, bytes): (Place, Place, usize), arenas: &mut Arenas) {
+        let (from, to) = (self.pointer(from, arenas), self.pointer(to, arenas));
+        // SAFETY: the plan gives both `bytes` bytes inside their memory, and they are not the same place.
+        unsafe { std::ptr::copy_nonoverlapping(from, to, bytes) };
     }
 
     fn pointer(&mut self, place: Place, arenas: &mut Arenas) -> *mut u8 {

@@ -32,14 +32,14 @@ impl Program {
             return Ok(None);
         }
         let mut times = vec![Duration::ZERO; self.plan().steps.len() + 1];
-        for dispatches in self.dispatch_list().chunks(TIMED) {
+        for dispatches in self.by_step().chunks(TIMED) {
             let ticks = time(gpu, dispatches)?;
             if ticks.iter().all(|&t| t == 0) {
                 return Ok(None);
             }
             let period = f64::from(gpu.queue.get_timestamp_period());
-            for (dispatch, ticks) in dispatches.iter().zip(ticks) {
-                times[dispatch.step] += Duration::from_secs_f64(ticks as f64 * period * 1e-9);
+            for (&(step, _), ticks) in dispatches.iter().zip(ticks) {
+                times[step] += Duration::from_secs_f64(ticks as f64 * period * 1e-9);
             }
         }
         Ok(Some(times))
@@ -47,11 +47,11 @@ impl Program {
 
     fn alone(&self) -> Result<Vec<Duration>> {
         let gpu = self.gpu();
-        let run = |dispatches: &[Dispatch], times: u32| {
+        let run = |dispatches: &[(usize, &Dispatch)], times: u32| {
             let mut encoder = gpu.device.create_command_encoder(&Default::default());
             {
                 let mut pass = encoder.begin_compute_pass(&Default::default());
-                (0..times).for_each(|_| dispatches.iter().for_each(|d| d.encode(&mut pass)));
+                (0..times).for_each(|_| dispatches.iter().for_each(|(_, dispatch)| dispatch.encode(&mut pass)));
             }
             let start = Instant::now();
             gpu.queue.submit([encoder.finish()]);
@@ -59,17 +59,17 @@ impl Program {
         };
         let overhead = run(&[], 1)?;
         let mut durations = vec![Duration::ZERO; self.plan().steps.len() + 1];
-        for dispatches in self.dispatch_list().chunk_by(|a, b| a.step == b.step) {
+        for dispatches in self.by_step().chunk_by(|a, b| a.0 == b.0) {
             let once = run(dispatches, 1)?;
             let times = (ALONE.as_secs_f64() / once.as_secs_f64().max(1e-6)).clamp(1.0, 1000.0) as u32;
-            durations[dispatches[0].step] = run(dispatches, times)?.saturating_sub(overhead) / times;
+            durations[dispatches[0].0] = run(dispatches, times)?.saturating_sub(overhead) / times;
         }
         Ok(durations)
     }
 }
 
 /// Ticks that each of the dispatches takes.
-fn time(gpu: &Gpu, dispatches: &[Dispatch]) -> Result<Vec<u64>> {
+fn time(gpu: &Gpu, dispatches: &[(usize, &Dispatch)]) -> Result<Vec<u64>> {
     let count = 2 * dispatches.len() as u32;
     let queries = gpu.device.create_query_set(&wgpu::QuerySetDescriptor {
         label: Some("profile"),
@@ -84,7 +84,7 @@ fn time(gpu: &Gpu, dispatches: &[Dispatch]) -> Result<Vec<u64>> {
         mapped_at_creation: false,
     });
     let mut encoder = gpu.device.create_command_encoder(&Default::default());
-    for (dispatch, query) in dispatches.iter().zip((0..count).step_by(2)) {
+    for ((_, dispatch), query) in dispatches.iter().zip((0..count).step_by(2)) {
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
             label: None,
             timestamp_writes: Some(wgpu::ComputePassTimestampWrites {

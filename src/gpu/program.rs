@@ -22,6 +22,8 @@ pub struct Program {
     weights: Weights,
     buffers: Buffers,
     dispatches: Vec<Dispatch>,
+    /// Those of the update, in the end.
+    moving: Vec<Dispatch>,
     scalars: Option<wgpu::Buffer>,
     inputs: Vec<(String, usize)>,
     spare: Vec<wgpu::Buffer>,
@@ -41,7 +43,7 @@ pub(super) struct Dispatch {
     pipeline: Arc<Pipeline>,
     group: wgpu::BindGroup,
     workgroups: [u32; 3],
-    /// The step of the plan that it belongs to; the update comes after the last.
+    /// The step of the plan that it belongs to, unless it is part of the update.
     pub step: usize,
 }
 
@@ -85,6 +87,7 @@ impl Program {
             inputs: inputs.map(|n| (n.name.clone(), n.meta.bytes())).collect(),
             buffers,
             dispatches: Vec::new(),
+            moving: Vec::new(),
             scalars: None,
             spare: Vec::new(),
             pending: VecDeque::new(),
@@ -148,8 +151,7 @@ impl Program {
                 let bound = [&arenas.gradient, arenas.sum()?].map(wgpu::Buffer::as_entire_buffer_binding);
                 let scalars = self.gpu.params(&[0, 0]);
                 let launch = accumulate_launch(&arenas.parameters);
-                let dispatch = dispatch(&self.gpu, "sum of gradients", &launch, &scalars, &bound)?;
-                self.dispatches.push(Dispatch { step: self.plan.steps.len(), ..dispatch });
+                self.moving.push(dispatch(&self.gpu, "sum of gradients", &launch, &scalars, &bound)?);
                 self.scalars = Some(scalars);
                 Ok(())
             }
@@ -162,7 +164,6 @@ impl Program {
         let gradients = if by_sum { arenas.sum()? } else { &arenas.gradient };
         let norm = &arenas.norm;
         self.gpu.queue.write_buffer(norm, 0, bytemuck::bytes_of(&1.0_f32));
-        let mut dispatches = Vec::new();
         if let Some(largest) = update.clip_norm() {
             for launch in clip_launches(layout, largest) {
                 let bound: Vec<_> = launch
@@ -172,7 +173,7 @@ impl Program {
                     .map(wgpu::Buffer::as_entire_buffer_binding)
                     .collect();
                 let params = self.gpu.params(&launch.params);
-                dispatches.push(dispatch(&self.gpu, "gradient norm", &launch, &params, &bound)?);
+                self.moving.push(dispatch(&self.gpu, "gradient norm", &launch, &params, &bound)?);
             }
         }
         let words = update.scalars(0.0, 1).len();
@@ -183,9 +184,7 @@ impl Program {
             .bindings([Binding::Parameters, Binding::Gradients, Binding::GradientScale].into_iter().chain(moments));
         let buffers = [&arenas.parameter, gradients, norm].into_iter().chain(&arenas.moments);
         let bound: Vec<_> = buffers.map(wgpu::Buffer::as_entire_buffer_binding).collect();
-        dispatches.push(dispatch(&self.gpu, "optimizer", &launch, &scalars, &bound)?);
-        let step = self.plan.steps.len();
-        self.dispatches.extend(dispatches.into_iter().map(|d| Dispatch { step, ..d }));
+        self.moving.push(dispatch(&self.gpu, "optimizer", &launch, &scalars, &bound)?);
         self.scalars = Some(scalars);
         Ok(())
     }
@@ -261,11 +260,12 @@ impl Program {
                     self.gpu.queue.submit([std::mem::replace(&mut encoder, new()).finish()]);
                     load = 0.0;
                 }
-                let mut pass = encoder.begin_compute_pass(&Default::default());
-                self.dispatches[slice.dispatches.clone()].iter().for_each(|dispatch| dispatch.encode(&mut pass));
+                encode_pass(&mut encoder, &self.dispatches[slice.dispatches.clone()]);
                 load += slice.seconds;
             }
-            self.replace_states(&mut encoder);
+            self.plan.gathered_gradients().for_each(|copy| self.encode_copy(&mut encoder, copy));
+            encode_pass(&mut encoder, &self.moving);
+            self.plan.renewed_states().for_each(|copy| self.encode_copy(&mut encoder, copy));
         }
         if let Some(target) = target {
             self.copy_results(&mut encoder, target);
@@ -283,23 +283,18 @@ impl Program {
         }
     }
 
-    fn replace_states(&self, encoder: &mut wgpu::CommandEncoder) {
+    fn encode_copy(&self, encoder: &mut wgpu::CommandEncoder, (from, to, bytes): (Place, Place, usize)) {
         let arenas = self.weights.arenas();
-        for (state, next) in self.plan.graph.updates() {
-            let (from, source) = self.buffers.at(self.plan.place(*next), arenas);
-            let (to, offset) = self.buffers.at(self.plan.place(*state), arenas);
-            let bytes = self.plan.graph.meta(*state).bytes().next_multiple_of(4) as u64;
-            encoder.copy_buffer_to_buffer(from, source as u64, to, offset as u64, bytes);
-        }
+        let (from, source) = self.buffers.at(from, arenas);
+        let (to, offset) = self.buffers.at(to, arenas);
+        encoder.copy_buffer_to_buffer(from, source as u64, to, offset as u64, bytes as u64);
     }
 
     /// Guesses of what each dispatch costs.
     fn costs(&self) -> Vec<f64> {
         let of_dispatches = |dispatches: &[Dispatch]| {
-            let cost = match self.plan.steps.get(dispatches[0].step) {
-                Some(step) => Pace::cost(self.plan.step_flops(step), self.plan.step_bytes(step)),
-                None => Pace::cost(0, self.weights.arenas().bytes()),
-            };
+            let step = &self.plan.steps[dispatches[0].step];
+            let cost = Pace::cost(self.plan.step_flops(step), self.plan.step_bytes(step));
             vec![cost / dispatches.len() as f64; dispatches.len()]
         };
         self.dispatches.chunk_by(|a, b| a.step == b.step).flat_map(of_dispatches).collect()
@@ -309,8 +304,10 @@ impl Program {
         &self.gpu
     }
 
-    pub(super) fn dispatch_list(&self) -> &[Dispatch] {
-        &self.dispatches
+    /// All dispatches, each with the step it belongs to; the update's come after the last step.
+    pub(super) fn by_step(&self) -> Vec<(usize, &Dispatch)> {
+        let moving = self.moving.iter().map(|dispatch| (self.plan.steps.len(), dispatch));
+        self.dispatches.iter().map(|dispatch| (dispatch.step, dispatch)).chain(moving).collect()
     }
 
     fn result_bytes(&self) -> u64 {
@@ -346,7 +343,7 @@ impl Program {
 
     /// Dispatches of a run.
     pub fn dispatches(&self) -> usize {
-        self.dispatches.len()
+        self.dispatches.len() + self.moving.len()
     }
 
     /// Op and kernel variant of each step.
@@ -413,6 +410,11 @@ impl Gpu {
         let (plan, _) = plan(self, graph, weights.parameters(), weights.states(), &choose)?;
         Ok(Footprint::of(&plan, 0, super::context::UNIT))
     }
+}
+
+fn encode_pass(encoder: &mut wgpu::CommandEncoder, dispatches: &[Dispatch]) {
+    let mut pass = encoder.begin_compute_pass(&Default::default());
+    dispatches.iter().for_each(|dispatch| dispatch.encode(&mut pass));
 }
 
 fn dispatch(

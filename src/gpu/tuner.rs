@@ -9,7 +9,7 @@ use super::choices::{Choices, Known, key};
 use super::context::Gpu;
 use super::lone::{lone_graph, lone_program};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Kernel, Node, Op, settle};
+use crate::graph::{Graph, Kernel, Node, Op, settle, views};
 use crate::tensor::Meta;
 
 /// What programs may spend on measuring kernels when they are compiled.
@@ -143,7 +143,8 @@ impl Gpu {
     /// The ops of a graph that differ in more than the batch size.
     fn candidates(&self, graph: &Graph) -> Vec<Candidate> {
         let mut found: BTreeMap<String, Candidate> = BTreeMap::new();
-        for node in graph.nodes() {
+        let views = views(graph);
+        for (_, node) in graph.iter().filter(|(value, _)| !views[value.index()]) {
             let Some(op) = node.op().filter(|op| !op.is_alias()) else { continue };
             let metas: Vec<&Meta> = node.inputs.iter().map(|&v| graph.meta(v)).collect();
             let kernels = op.kernels(&metas, &node.meta, self.capabilities());

@@ -12,6 +12,7 @@ mod fuse;
 mod kernel;
 mod op;
 mod optimize;
+mod pieces;
 mod plan;
 mod reference;
 mod remat;
@@ -25,6 +26,7 @@ pub use expression::{BLOCK, BlockInput, Expression, Function, Operand, Term, exp
 pub use kernel::{Binding, Capabilities, Kernel, Launch, MAX_WORKGROUPS, spread, wgsl_f32};
 pub use op::{Backward, Op};
 pub use optimize::{Passes, optimize};
+pub(crate) use pieces::views;
 pub(crate) use plan::settle;
 pub use plan::{Footprint, Layout, LayoutEntry, Place, Plan, Step};
 pub use reference::evaluate;

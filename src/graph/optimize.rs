@@ -31,7 +31,8 @@ pub fn optimize(graph: &Graph, passes: Passes) -> Result<Graph> {
     }
     graph = rebuild(&graph, passes.share)?;
     if passes.fuse {
-        graph = fuse::fuse(&graph)?;
+        // Pieces that chains now read in place are left over.
+        graph = rebuild(&fuse::fuse(&graph)?, false)?;
     }
     if passes.remat {
         graph = remat::remat(&graph)?;

@@ -23,11 +23,11 @@ impl Plan {
         node.op().map_or(0, |op| op.flops(&metas, &node.meta))
     }
 
-    /// Bytes that a run moves through memory: those of its steps, of the copies which replace states, and of the update.
+    /// Bytes that a run moves through memory: those of its steps, of the copies to gradients and states, and of the update.
     pub fn bytes_moved(&self, update: Option<&dyn Update>) -> u64 {
         let steps: u64 = self.steps.iter().map(|step| self.step_bytes(step)).sum();
-        let states: usize = self.graph.updates().iter().map(|&(state, _)| 2 * self.graph.meta(state).bytes()).sum();
-        steps + states as u64 + update_bytes(&self.graph, update)
+        let copied: usize = self.gathered_gradients().chain(self.renewed_states()).map(|(.., bytes)| 2 * bytes).sum();
+        steps + copied as u64 + update_bytes(&self.graph, update)
     }
 }
 

@@ -295,7 +295,7 @@ impl Product<'_> {
             _ if capabilities.software => 256,
             _ => 2 * FULL,
         };
-        if tiles * 2 > wanted {
+        if tiles * 2 >= wanted {
             return 1;
         }
         let quads = self.terms.div_ceil(4);

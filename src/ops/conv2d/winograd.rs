@@ -28,12 +28,7 @@ const SUMS: usize = 64 << 20;
 const BINDING: usize = 128 << 20;
 
 /// Adds Winograd's form to the kernels of a convolution, or of the gradient for its input, if it has one.
-pub(super) fn append(
-    kernels: &mut Vec<Kernel>,
-    windows: &Windows,
-    result: Stored<'_>,
-    capabilities: &Capabilities,
-) {
+pub(super) fn append(kernels: &mut Vec<Kernel>, windows: &Windows, result: Stored<'_>, capabilities: &Capabilities) {
     // With more padding there are results under a single tap, for which what is rounded in a tile is too much. Those of a
     // gradient for the input are its corners, and computed by themselves.
     let most = if windows.flipped { 2 } else { 1 };
@@ -43,11 +38,7 @@ pub(super) fn append(
 }
 
 /// The same for the gradient for the weight.
-pub(super) fn append_grad_weight(
-    kernels: &mut Vec<Kernel>,
-    g: &Geometry,
-    capabilities: &Capabilities,
-) {
+pub(super) fn append_grad_weight(kernels: &mut Vec<Kernel>, g: &Geometry, capabilities: &Capabilities) {
     if suits(&Windows::forward(g), 1) {
         place(kernels, grad_weight(g, capabilities), capabilities);
     }
@@ -201,11 +192,7 @@ fn grad_weight(g: &Geometry, capabilities: &Capabilities) -> Kernel {
             .bindings([Binding::Input(1), Binding::Scratch(1)])
             .threads(block.len() * o / 4, WORKGROUP);
         let share = Layers { parts, first: i * parts, of: layers };
-        launches.extend([
-            input(&windows, &tiles, block, 0),
-            grad,
-            product(block.len()).preferred(capabilities, share),
-        ]);
+        launches.extend([input(&windows, &tiles, block, 0), grad, product(block.len()).preferred(capabilities, share)]);
     }
     let mut floats = vec![largest * c, largest * o, layers * c * o];
     if layers > 1 {
