@@ -38,10 +38,18 @@ impl Gpu {
     /// Opens an adapter.
     pub fn from_adapter(adapter: &wgpu::Adapter) -> Result<Arc<Self>> {
         let summary = adapter::describe(adapter);
-        let wanted = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16;
+        let mut wanted = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16;
+        let cooperative = multiplies_together(adapter);
+        wanted.set(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, cooperative);
+        let experimental_features = match cooperative {
+            // SAFETY: the user asks for the feature, knowing that it is experimental.
+            true => unsafe { wgpu::ExperimentalFeatures::enabled() },
+            false => wgpu::ExperimentalFeatures::disabled(),
+        };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("ocellus"),
             required_features: adapter.features() & wanted,
+            experimental_features,
             required_limits: adapter.limits(),
             ..Default::default()
         };
@@ -58,6 +66,7 @@ impl Gpu {
                 subgroup: None,
                 workgroup_memory: limits.max_compute_workgroup_storage_size,
                 invocations: limits.max_compute_invocations_per_workgroup,
+                cooperative,
                 software: summary.software,
             },
             device,
@@ -231,6 +240,15 @@ impl Gpu {
             None => Ok(()),
         }
     }
+}
+
+/// Whether the user asks for products of cooperative matrices of 8×8 f32, and the adapter has them.
+fn multiplies_together(adapter: &wgpu::Adapter) -> bool {
+    let f32 = wgpu::CooperativeScalarType::F32;
+    std::env::var_os("OCELLUS_COOPERATIVE_MATRIX").is_some_and(|value| value == "1")
+        && adapter.features().contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX)
+        && (adapter.cooperative_matrix_properties().iter())
+            .any(|p| [p.m_size, p.n_size, p.k_size] == [8; 3] && p.ab_type == f32 && p.cr_type == f32)
 }
 
 impl Binding {

@@ -1,4 +1,4 @@
-use super::{Extents, MatMul};
+use super::{Extents, MatMul, cooperative};
 use crate::graph::{Binding, Capabilities, Kernel, Launch};
 use crate::ops::epilogue;
 use crate::ops::product::{Product, Stored, matrix_a, matrix_b};
@@ -27,6 +27,7 @@ pub(super) fn matmul(
         result: Stored::Output { epilogue: op.epilogue.as_ref(), inputs, own: 2, shape: &output.shape },
     };
     let mut kernels: Vec<Kernel> = product.packed(capabilities).into_iter().collect();
+    kernels.extend(cooperative::kernel(op, extents, &product, capabilities));
     kernels.extend(product.kernels(capabilities));
     let naive = Kernel::single("naive", naive(op, extents, inputs, output));
     // A tile wastes most of its work on a matrix with few rows or columns.
