@@ -95,7 +95,15 @@ impl Device {
     ///
     /// Errors: if it does not fit the device.
     pub fn compile(&self, graph: &Graph, weights: &Weights, update: Option<Arc<dyn Update>>) -> Result<Program> {
-        self.compile_with(graph, weights, update, Passes::ALL)
+        self.compile_with(graph, weights, update, self.passes())
+    }
+
+    /// The passes that suit it.
+    pub fn passes(&self) -> Passes {
+        match self {
+            Self::Cpu => Passes::CPU,
+            Self::Gpu(_) => Passes::ALL,
+        }
     }
 
     /// As [`Device::compile`], with only some passes.

@@ -2,7 +2,7 @@ use serde::Serialize;
 
 use crate::device::Device;
 use crate::error::Result;
-use crate::graph::{Graph, Kind, Layout, Passes, Place, Plan, Update, least_traffic, optimize};
+use crate::graph::{Graph, Kind, Layout, Place, Plan, Update, least_traffic, optimize};
 
 /// What a program costs as far as that follows from its plan: the same on every machine with such a device.
 #[derive(Clone, Debug, Serialize)]
@@ -48,7 +48,7 @@ impl Costs {
     /// Errors: if an op cannot be lowered.
     pub fn of(device: &Device, graph: &Graph, update: Option<&dyn Update>) -> Result<Self> {
         let bytes_least = least_traffic(graph, update)?;
-        let graph = optimize(graph, Passes::ALL)?;
+        let graph = optimize(graph, device.passes())?;
         let (plan, kernels) = match device {
             Device::Gpu(gpu) => {
                 let (plan, kernels) = gpu.plan(&graph)?;

@@ -4,20 +4,25 @@ use std::sync::Arc;
 use super::{Graph, Kind, Node, Op, Value, fuse};
 use crate::error::Result;
 
-/// Which passes [`optimize`] runs. All but [`Passes::NONE`] is for users; that one is for comparing.
+/// Which passes [`optimize`] runs; each device has its own. [`Passes::NONE`] is for
+/// comparing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passes {
     /// Merge chains of pointwise ops, and put them behind the product that feeds them.
     pub fuse: bool,
     /// Compute equal ops once.
     pub share: bool,
+    /// Merge ops that the CPU computes in one pass over memory, as [`Op::absorb`] says.
+    pub absorb: bool,
 }
 
 impl Passes {
-    /// Everything on.
-    pub const ALL: Self = Self { fuse: true, share: true };
+    /// Everything that suits all devices.
+    pub const ALL: Self = Self { fuse: true, share: true, absorb: false };
+    /// Everything that suits the CPU.
+    pub const CPU: Self = Self { absorb: true, ..Self::ALL };
     /// Each op by itself, as described.
-    pub const NONE: Self = Self { fuse: false, share: false };
+    pub const NONE: Self = Self { fuse: false, share: false, absorb: false };
 }
 
 /// The graph as it is to be executed: lowered, without ops on which no result depends, and, as `passes` says, with
@@ -28,6 +33,9 @@ pub fn optimize(graph: &Graph, passes: Passes) -> Result<Graph> {
         graph = lowered;
     }
     graph = rebuild(&graph, passes.share)?;
+    while let Some(merged) = if passes.absorb { absorb(&graph)? } else { None } {
+        graph = rebuild(&merged, passes.share)?;
+    }
     if passes.fuse {
         graph = fuse::fuse(&graph)?;
     }
@@ -103,6 +111,23 @@ fn lower(graph: &Graph) -> Result<Option<Graph>> {
             Some(lowered) => {
                 changed = true;
                 rewrite.map[value.index()] = Some(lowered);
+            }
+            None => rewrite.keep(value, node),
+        }
+    }
+    Ok(changed.then(|| rewrite.finish(graph)))
+}
+
+/// Lets ops absorb those that make their inputs; `None` if there was nothing to absorb.
+fn absorb(graph: &Graph) -> Result<Option<Graph>> {
+    let mut rewrite = Rewrite::new(graph);
+    let users = fuse::users(graph);
+    let mut changed = false;
+    for (value, node) in graph.iter() {
+        match node.op().and_then(|op| op.absorb(graph, &node.inputs, &|v| users[v.index()] == 1)) {
+            Some((op, inputs)) => {
+                changed = true;
+                rewrite.replace(value, node, op, &inputs)?;
             }
             None => rewrite.keep(value, node),
         }
