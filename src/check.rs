@@ -130,13 +130,15 @@ pub fn sample_on_gpu(gpu: &Arc<Gpu>, sample: &Sample, seed: u64) -> Result<Vec<(
     Ok((0..variants(&graph, gpu)).map(run).collect())
 }
 
-/// The most kernels any op of the graph offers on this adapter.
+/// The most kernels any op of the graph offers on this adapter; none if one of them is for the CPU only.
 fn variants(graph: &Graph, gpu: &Gpu) -> usize {
     let count = |node: &crate::graph::Node| {
         let metas: Vec<&Meta> = node.inputs.iter().map(|&v| graph.meta(v)).collect();
-        node.op().filter(|op| !op.is_alias()).map_or(0, |op| op.kernels(&metas, &node.meta, gpu.capabilities()).len())
+        let op = node.op().filter(|op| !op.is_alias())?;
+        Some(op.kernels(&metas, &node.meta, gpu.capabilities()).len())
     };
-    graph.nodes().iter().map(count).max().unwrap_or(0).max(1)
+    let counts: Vec<usize> = graph.nodes().iter().filter_map(count).collect();
+    if counts.contains(&0) { 0 } else { counts.into_iter().max().unwrap_or(1) }
 }
 
 fn run_variant(gpu: &Arc<Gpu>, graph: &Graph, case: &Case, variant: usize) -> (String, Result<Tensor>) {

@@ -96,7 +96,15 @@ impl Device {
     ///
     /// Errors: if it does not fit the device.
     pub fn compile(&self, graph: &Graph, weights: &Weights, ending: impl Into<Ending>) -> Result<Program> {
-        self.compile_with(graph, weights, ending, Passes::ALL)
+        self.compile_with(graph, weights, ending, self.passes())
+    }
+
+    /// The passes that suit it.
+    pub fn passes(&self) -> Passes {
+        match self {
+            Self::Cpu => Passes::CPU,
+            Self::Gpu(_) => Passes::ALL,
+        }
     }
 
     /// As [`Device::compile`], with only some passes.

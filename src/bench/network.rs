@@ -5,7 +5,7 @@ use super::{Costs, Measurement, feed_noise, time};
 use crate::data::{Augment, Normalization, Seed};
 use crate::device::{Device, Program};
 use crate::error::{Error, Result};
-use crate::graph::{Layout, Passes};
+use crate::graph::Layout;
 use crate::nn::{Model, Sequential, zoo};
 use crate::tasks::Classifier;
 use crate::train::{Adam, Optimizer, Task};
@@ -64,7 +64,7 @@ pub(super) fn ready(device: &Device, name: &str, training: bool) -> Result<Ready
     let [h, w, _] = work.model.input;
     let row = Augment::default().row(Seed(0), 0, 0, [h, w]);
     program.feed("rows", bytemuck::cast_slice(&row.repeat(work.batch)))?;
-    let costs = Costs::of(device, &graph, update.as_deref(), Passes::ALL)?;
+    let costs = Costs::of(device, &graph, update.as_deref(), device.passes())?;
     Ok(Ready { program, costs, scalars: update.map_or(Vec::new(), |u| u.scalars(1e-4, 1)), batch: work.batch })
 }
 

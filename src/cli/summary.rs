@@ -91,7 +91,7 @@ impl Summary {
         let device = common.open_device(&common.device)?;
         let graph = classifier(model)?.training_graph(self.batch_size as usize, 0)?;
         let update = Optimizer::Adam(Adam::default()).update();
-        let costs = Costs::of(&device, &graph, Some(update.as_ref()), Passes { remat: self.remat, ..Passes::ALL })?;
+        let costs = Costs::of(&device, &graph, Some(update.as_ref()), Passes { remat: self.remat, ..device.passes() })?;
         if common.json {
             return super::print(super::json(&costs)?);
         }

@@ -35,7 +35,7 @@ pub(super) fn fuse(graph: &Graph) -> Result<Graph> {
 }
 
 /// Number of different nodes which use a value; a result counts as one more.
-fn users(graph: &Graph) -> Vec<usize> {
+pub(super) fn users(graph: &Graph) -> Vec<usize> {
     let mut users = vec![0; graph.nodes.len()];
     for node in &graph.nodes {
         let mut inputs = node.inputs.clone();

@@ -84,6 +84,12 @@ impl Node {
             _ => None,
         }
     }
+
+    /// The op, if the value is computed by one of that type.
+    pub fn downcast<T: Op>(&self) -> Option<&T> {
+        let op: &dyn std::any::Any = self.op()?.as_ref();
+        op.downcast_ref()
+    }
 }
 
 /// A network, or a whole training step, as a list of ops in order of computation.

@@ -1,3 +1,4 @@
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use crate::tensor::{Array, Meta, View, ViewMut};
 /// An operation of the graph: a pure function of tensors with one result.
 ///
 /// An op is one file in `src/ops`: attributes, shape rule, gradient rule, reference, CPU path, GPU kernels, samples.
-pub trait Op: fmt::Debug + Send + Sync + 'static {
+pub trait Op: Any + fmt::Debug + Send + Sync {
     /// The name by which errors, plans and profiles speak of it, for instance `conv2d`.
     fn name(&self) -> &'static str;
 
@@ -28,7 +29,8 @@ pub trait Op: fmt::Debug + Send + Sync + 'static {
         0
     }
 
-    /// GPU kernels that compute the result, all of them right, the one to prefer on such an adapter first.
+    /// GPU kernels that compute the result, all of them right, the one to prefer on such an adapter first. None for an op
+    /// which only [`Op::absorb`] makes, on the CPU.
     fn kernels(&self, inputs: &[&Meta], output: &Meta, capabilities: &Capabilities) -> Vec<Kernel>;
 
     /// The gradient of the loss with respect to input `of`, written with other ops; `None` where there is none (class
@@ -64,6 +66,17 @@ pub trait Op: fmt::Debug + Send + Sync + 'static {
     /// its further inputs become further inputs of the op: scalars, vectors along the last axis, or tensors of the
     /// result's shape.
     fn with_epilogue(&self, _epilogue: &Expression) -> Option<Arc<dyn Op>> {
+        None
+    }
+
+    /// The op which computes the same result from what `inputs` are computed from, and its inputs, if that saves the CPU
+    /// memory traffic. `alone` tells whether nothing else uses a value. What only comes about here needs no kernels.
+    fn absorb(
+        &self,
+        _graph: &Graph,
+        _inputs: &[Value],
+        _alone: &dyn Fn(Value) -> bool,
+    ) -> Option<(Arc<dyn Op>, Vec<Value>)> {
         None
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::{Graph, Kind, Node, Op, Value, fuse, remat};
 use crate::error::Result;
 
-/// Which passes [`optimize`] runs. [`Passes::NONE`] is for comparing.
+/// Which passes [`optimize`] runs; each device has its own. [`Passes::NONE`] is for comparing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passes {
     /// Merge chains of pointwise ops, and put them behind the product that feeds them.
@@ -13,13 +13,17 @@ pub struct Passes {
     pub share: bool,
     /// Compute forward values again for the backward pass, where that saves memory.
     pub remat: bool,
+    /// Merge ops that the CPU computes in one pass over memory, as [`Op::absorb`] says.
+    pub absorb: bool,
 }
 
 impl Passes {
-    /// Everything that costs nothing.
-    pub const ALL: Self = Self { fuse: true, share: true, remat: false };
+    /// What suits all devices and costs nothing.
+    pub const ALL: Self = Self { fuse: true, share: true, remat: false, absorb: false };
+    /// What suits the CPU and costs nothing.
+    pub const CPU: Self = Self { absorb: true, ..Self::ALL };
     /// Each op by itself, as described.
-    pub const NONE: Self = Self { fuse: false, share: false, remat: false };
+    pub const NONE: Self = Self { fuse: false, share: false, remat: false, absorb: false };
 }
 
 /// The graph as it is to be executed: lowered, without ops on which no result depends, and, as `passes` says, with
@@ -30,6 +34,9 @@ pub fn optimize(graph: &Graph, passes: Passes) -> Result<Graph> {
         graph = lowered;
     }
     graph = rebuild(&graph, passes.share)?;
+    while let Some(merged) = if passes.absorb { absorb(&graph)? } else { None } {
+        graph = rebuild(&merged, passes.share)?;
+    }
     if passes.fuse {
         // Pieces that chains now read in place are left over.
         graph = rebuild(&fuse::fuse(&graph)?, false)?;
@@ -109,6 +116,23 @@ fn lower(graph: &Graph) -> Result<Option<Graph>> {
             Some(lowered) => {
                 changed = true;
                 rewrite.map[value.index()] = Some(lowered);
+            }
+            None => rewrite.keep(value, node),
+        }
+    }
+    Ok(changed.then(|| rewrite.finish(graph)))
+}
+
+/// Lets ops absorb those that make their inputs; `None` if there was nothing to absorb.
+fn absorb(graph: &Graph) -> Result<Option<Graph>> {
+    let mut rewrite = Rewrite::new(graph);
+    let users = fuse::users(graph);
+    let mut changed = false;
+    for (value, node) in graph.iter() {
+        match node.op().and_then(|op| op.absorb(graph, &node.inputs, &|v| users[v.index()] == 1)) {
+            Some((op, inputs)) => {
+                changed = true;
+                rewrite.replace(value, node, op, &inputs)?;
             }
             None => rewrite.keep(value, node),
         }

@@ -37,7 +37,8 @@ pub use batch_norm::{BatchNorm, BatchNormGradSums, BatchStatistics, batch_norm, 
 pub use binary_cross_entropy::{binary_cross_entropy, binary_cross_entropy_with_logits};
 pub use concat::{Concat, concat};
 pub use conv2d::{
-    Conv2d, Conv2dForward, Conv2dGradInput, Conv2dGradWeight, conv2d, conv2d_grad_input, conv2d_grad_weight,
+    Conv2d, Conv2dForward, Conv2dGradInput, Conv2dGradWeight, Conv2dMaxPool, Conv2dMaxPoolGradWeight, conv2d,
+    conv2d_grad_input, conv2d_grad_weight,
 };
 pub use cross_entropy::{CrossEntropy, CrossEntropyGrad, cross_entropy_with_logits};
 pub use dropout::{Dropout, dropout};

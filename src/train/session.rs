@@ -180,7 +180,7 @@ impl<T: Task> Session<T> {
     }
 
     fn passes(&self) -> Passes {
-        Passes { remat: self.memory.remat, ..Passes::ALL }
+        Passes { remat: self.memory.remat, ..self.device.passes() }
     }
 
     fn footprint(&self, graph: &Graph) -> Result<Footprint> {

@@ -59,7 +59,8 @@ fn of_sample(sample: &Sample, capabilities: &Capabilities) -> Vec<Described> {
         let Some(op) = node.op().filter(|op| !op.is_alias()) else { continue };
         let metas: Vec<&Meta> = node.inputs.iter().map(|&v| graph.meta(v)).collect();
         let kernels = op.kernels(&metas, &node.meta, capabilities);
-        assert!(!kernels.is_empty(), "{} offers no kernel for {}", op.name(), sample.describe());
+        let for_cpu_only = op.name().starts_with("conv2d_max_pool2d");
+        assert_eq!(kernels.is_empty(), for_cpu_only, "{} on {}", op.name(), sample.describe());
         for kernel in &kernels {
             all.extend(of_kernel(op.name(), kernel, &metas, &node.meta));
         }

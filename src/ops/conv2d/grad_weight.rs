@@ -1,4 +1,6 @@
-use super::{Conv2d, Geometry, cpu, expect_floats, kernels};
+use std::sync::Arc;
+
+use super::{Conv2d, Conv2dMaxPoolGradWeight, Geometry, cpu, expect_floats, kernels};
 use crate::error::{Error, Result};
 use crate::graph::{Capabilities, Graph, Kernel, Op, Tolerance, Value};
 use crate::tensor::{Array, Meta, View, ViewMut};
@@ -64,6 +66,17 @@ impl Op for Conv2dGradWeight {
 
     fn kernels(&self, inputs: &[&Meta], output: &Meta, capabilities: &Capabilities) -> Vec<Kernel> {
         kernels::grad_weight(&self.known(inputs), inputs, output, capabilities)
+    }
+
+    fn absorb(
+        &self,
+        graph: &Graph,
+        inputs: &[Value],
+        alone: &dyn Fn(Value) -> bool,
+    ) -> Option<(Arc<dyn Op>, Vec<Value>)> {
+        let (op, inputs) =
+            Conv2dMaxPoolGradWeight::absorbing(graph, self.conv, inputs[0], inputs[1]).filter(|_| alone(inputs[1]))?;
+        Some((Arc::new(op), inputs))
     }
 
     fn tolerance(&self, inputs: &[&Meta], _output: &Meta) -> Tolerance {

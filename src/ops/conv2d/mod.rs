@@ -8,6 +8,7 @@ mod cpu;
 mod grad_input;
 mod grad_weight;
 mod kernels;
+mod max_pool;
 mod points;
 mod samples;
 mod winograd;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 pub use grad_input::{Conv2dGradInput, conv2d_grad_input};
 pub use grad_weight::{Conv2dGradWeight, conv2d_grad_weight};
+pub use max_pool::{Conv2dMaxPool, Conv2dMaxPoolGradWeight};
 pub(super) use samples::samples;
 
 use super::epilogue::{self, Epilogue};

@@ -1,4 +1,6 @@
-use super::{Conv2d, Conv2dForward, Conv2dGradInput, Conv2dGradWeight, Geometry};
+use super::{
+    Conv2d, Conv2dForward, Conv2dGradInput, Conv2dGradWeight, Conv2dMaxPool, Conv2dMaxPoolGradWeight, Geometry, cpu,
+};
 use crate::graph::{Expression, Function, Term};
 use crate::ops::Sample;
 
@@ -36,6 +38,10 @@ fn cases() -> Vec<(Conv2d, [usize; 4], [usize; 4])> {
         (plain, [3, 10, 14, 17], [3, 3, 17, 16]),
         (same, [9, 4, 8, 33], [3, 3, 33, 48]),
         (Conv2d { padding: [2, 0, 1, 4], ..plain }, [1, 7, 9, 16], [3, 3, 16, 16]),
+        // Few channels, and filters for vectors: whole and cut tiles, several at a time, all paddings.
+        (plain, [2, 10, 17, 1], [3, 3, 1, 16]),
+        (same, [3, 9, 14, 3], [3, 3, 3, 36]),
+        (Conv2d { padding: [1, 0, 0, 1], ..plain }, [2, 12, 11, 15], [3, 3, 15, 20]),
         // The gradient for the input of each phase of a stride longer than the window, or with gaps in it.
         (Conv2d { stride: [3, 2], dilation: [2, 2], padding: [3, 2, 1, 5], groups: 2 }, [2, 8, 9, 6], [3, 2, 3, 4]),
         (Conv2d { stride: [2, 2], ..same }, [2, 8, 8, 16], [3, 3, 16, 32]),
@@ -51,6 +57,14 @@ pub(in crate::ops) fn samples() -> Vec<Sample> {
         samples.push(Sample::new(Conv2dForward::new(conv), [&input, &weight]));
         samples.push(Sample::new(Conv2dGradInput::new(conv, g.input), [&grad, &weight]).forward_only());
         samples.push(Sample::new(Conv2dGradWeight::new(conv, g.window.size), [&input, &grad]).forward_only());
+        let maxima = [g.n, g.output[0] / 2, g.output[1] / 2, g.filters];
+        if cpu::pools(&g) {
+            samples.push(Sample::new(Conv2dMaxPool::new(conv, None), [&input, &weight]).forward_only());
+        }
+        if cpu::grad_weight_pools(&g) {
+            let op = Conv2dMaxPoolGradWeight::new(conv);
+            samples.push(Sample::new(op, [&input, &weight, &maxima]).forward_only());
+        }
     }
     let relu = Expression::new(|[x, bias]: [Term; 2]| (x + bias).call(Function::Relu));
     let all = Expression::new(|[x, bias, residual]: [Term; 3]| ((x + bias) + residual).call(Function::Tanh));
@@ -69,6 +83,10 @@ pub(in crate::ops) fn samples() -> Vec<Sample> {
         let (grad, weight, result) = ([2, 3, 4, o], [3, 3, c / groups, o], [2, 5, 6, c]);
         let op = Conv2dGradInput { epilogue: Some(gate.clone()), ..Conv2dGradInput::new(conv, [5, 6]) };
         samples.push(Sample::new(op, [&grad, &weight, &[c], &result, &result]).forward_only());
+    }
+    for (input, weight) in [([2, 6, 9, 3], [3, 3, 3, 8]), ([2, 6, 9, 16], [3, 3, 16, 16])] {
+        let fused = Conv2dMaxPool::new(Conv2d::default(), Some(relu.clone()));
+        samples.push(Sample::new(fused, [&input, &weight, &weight[3..]]).forward_only());
     }
     samples
 }

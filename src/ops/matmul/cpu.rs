@@ -15,6 +15,8 @@ const MOST_PARTS: usize = 16;
 const PART_TERMS: usize = 4 * TERMS;
 /// Rows of the result, or columns, which a task makes.
 const TASK: usize = 192;
+/// Floats of a cache line.
+const LINE: usize = 16;
 
 /// The ways to a product.
 enum Scheme {
@@ -174,8 +176,14 @@ fn few_rows_transposed(
                 accumulate: false,
             }
             .write(result, m);
+            // A few columns at a time, which stay in the first-level cache while rows of the result take turns.
+            for (block, columns) in result.chunks(LINE * m).enumerate() {
+                for (i, part) in parts.iter_mut().enumerate() {
+                    let to = part[block * LINE..].iter_mut();
+                    to.zip(columns[i..].iter().step_by(m)).for_each(|(to, &x)| *to = x);
+                }
+            }
             for (i, part) in parts.iter_mut().enumerate() {
-                part.iter_mut().zip(result[i..].iter().step_by(m)).for_each(|(to, &x)| *to = x);
                 epilogue.apply(i * n + task * TASK, part);
             }
         });

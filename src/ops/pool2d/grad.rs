@@ -24,6 +24,18 @@ pub struct AveragePool2dGrad {
     pub(super) input: [usize; 2],
 }
 
+impl MaxPool2dGrad {
+    /// The gradient of that pooling.
+    pub fn new(pool: Pool2d) -> Self {
+        Self { pool }
+    }
+
+    /// The pooling it is the gradient of.
+    pub fn pool(&self) -> Pool2d {
+        self.pool
+    }
+}
+
 impl Op for MaxPool2dGrad {
     fn name(&self) -> &'static str {
         "max_pool2d_grad"

@@ -6,8 +6,11 @@
 mod geometry;
 mod grad;
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
+use super::conv2d::Conv2dMaxPool;
 use super::sample::{Given, Sample};
 use crate::error::{Error, Result};
 use crate::graph::{Backward, Binding, Capabilities, Expression, Function, Graph, Kernel, Op, Tolerance, Value};
@@ -39,6 +42,13 @@ enum Pooling {
 pub struct Pool2dForward {
     pooling: Pooling,
     pool: Pool2d,
+}
+
+impl Pool2dForward {
+    /// The maximum under each position of the window.
+    pub fn max(pool: Pool2d) -> Self {
+        Self { pooling: Pooling::Max, pool }
+    }
 }
 
 impl Op for Pool2dForward {
@@ -122,6 +132,18 @@ impl Op for Pool2dForward {
         g.widths().iter().map(kernel).collect()
     }
 
+    fn absorb(
+        &self,
+        graph: &Graph,
+        inputs: &[Value],
+        alone: &dyn Fn(Value) -> bool,
+    ) -> Option<(Arc<dyn Op>, Vec<Value>)> {
+        let node = graph.node(inputs[0]);
+        let conv = node.downcast().filter(|_| self.pooling == Pooling::Max && alone(inputs[0]))?;
+        let metas: Vec<&Meta> = node.inputs.iter().map(|&v| graph.meta(v)).collect();
+        Some((Arc::new(Conv2dMaxPool::of(conv, self.pool, &metas)?), node.inputs.clone()))
+    }
+
     fn tolerance(&self, _inputs: &[&Meta], _output: &Meta) -> Tolerance {
         match self.pooling {
             Pooling::Max => Tolerance::Exact,
@@ -163,22 +185,21 @@ fn taps(pool: Pool2d, size: [usize; 2], row: usize, column: usize) -> impl Itera
 /// Errors: if x is not f32 `[n, h, w, c]`, if the window is larger than the padded input, or the padding as large as the
 /// window.
 pub fn max_pool2d(graph: &mut Graph, x: Value, pool: Pool2d) -> Result<Value> {
-    let max = Pool2dForward { pooling: Pooling::Max, pool };
-    // The largest of rectified values is the largest value, rectified: fewer of them, forward and backward.
-    match rectified(graph, x) {
-        Some(raw) => {
-            let largest = graph.apply(max, &[raw])?;
-            super::relu(graph, largest)
-        }
-        None => graph.apply(max, &[x]),
-    }
-}
-
-/// What `x` is the [`relu`](super::relu) of.
-fn rectified(graph: &Graph, x: Value) -> Option<Value> {
+    // The maximum commutes with relu and with what is added to all pixels of a channel: they have fewer values to deal with
+    // behind it, forward and backward.
     let node = graph.node(x);
-    let is_relu = *node.op()?.expression()? == Expression::of(Function::Relu);
-    is_relu.then(|| node.inputs[0])
+    let inputs = node.inputs.clone();
+    let expression = node.op().and_then(|op| op.expression());
+    if expression == Some(&Expression::of(Function::Relu)) {
+        let largest = max_pool2d(graph, inputs[0], pool)?;
+        return super::relu(graph, largest);
+    }
+    let by_channel = |v: Value| graph.shape(v).rank() <= 1 && graph.meta(inputs[0]) == graph.meta(x);
+    if expression == Some(&Expression::of(Function::Add)) && by_channel(inputs[1]) {
+        let largest = max_pool2d(graph, inputs[0], pool)?;
+        return super::add(graph, largest, inputs[1]);
+    }
+    graph.apply(Pool2dForward::max(pool), &[x])
 }
 
 /// The mean under each position of the window, padding not counted. Otherwise like [`max_pool2d`].

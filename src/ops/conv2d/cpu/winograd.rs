@@ -22,7 +22,7 @@ const TILE: usize = 4;
 /// Positions of a transformed tile.
 const POSITIONS: usize = 36;
 /// Fewest channels and filters for which it pays.
-const FEWEST: usize = 16;
+pub const FEWEST: usize = 16;
 /// Floats that transformed tiles take at a time: they stay in the second-level cache.
 const BLOCK: usize = 3 << 15;
 /// Floats between the positions of a transformed tile beyond what they hold: else all would meet in one set of the cache.
@@ -44,6 +44,11 @@ fn suits_padded(g: &Geometry, most_padding: usize) -> bool {
     let computed: usize = g.output.map(|n| n.next_multiple_of(TILE)).iter().product();
     let padded = window.padding.iter().all(|&padding| padding <= most_padding);
     plain && padded && g.channels.min(g.filters) >= FEWEST && 2 * g.pixels() >= computed
+}
+
+/// Whether [`forward`] can pool the results: their rows must be pairs.
+pub fn pools(g: &Geometry) -> bool {
+    suits(g) && g.output[0].is_multiple_of(2)
 }
 
 /// The convolution that is the gradient for the input, if the algorithm suits it: of the gradient, with as much padding
@@ -69,7 +74,7 @@ pub fn turn(g: &Geometry, weight: &[f32], result: &mut [f32]) {
 
 /// Computes [`turned`]: the corners, which may lie under a single tap, one by one.
 pub fn forward_turned(g: &Geometry, input: &[f32], weight: &[f32], output: &mut [f32], scratch: &mut [f32]) {
-    forward(g, input, weight, output, &Epilogue::none(), scratch);
+    forward(g, input, weight, output, &Epilogue::none(), scratch, false);
     if !g.window.padding.contains(&2) {
         return;
     }
@@ -186,6 +191,7 @@ fn transform_weight(g: &Geometry, weight: &[f32], result: &mut [f32]) {
     transform(Kernel, weight, result, o, grids);
 }
 
+/// The convolution; with `pooled`, the largest of each 2×2 results instead of them.
 pub fn forward(
     g: &Geometry,
     input: &[f32],
@@ -193,36 +199,50 @@ pub fn forward(
     output: &mut [f32],
     epilogue: &Epilogue<'_>,
     scratch: &mut [f32],
+    pooled: bool,
 ) {
     transform_weight(g, weight, scratch);
     let weight = &*scratch;
     let tiles = Tiles::new(g);
-    let (rows, line) = (tiles.rows_at_once(), g.output[1] * g.filters);
+    let rows = tiles.rows_at_once();
+    // Where the results of a tile row stand in the output.
+    let place = |row: usize| match pooled {
+        true => tiles.output_row(row) / 2 * (g.output[1] / 2) * g.filters,
+        false => tiles.output_row(row) * g.output[1] * g.filters,
+    };
     let mut blocks = Vec::new();
     let mut rest = output;
     for first in (0..g.n * tiles.rows).step_by(rows) {
         let block = first..(first + rows).min(g.n * tiles.rows);
-        let n = (tiles.output_row(block.end) - tiles.output_row(block.start)) * line;
-        let (result, left) = rest.split_at_mut(n);
+        let (result, left) = rest.split_at_mut(place(block.end) - place(block.start));
         rest = left;
         blocks.push((block, result));
     }
     blocks.into_par_iter().for_each(|(block, result)| {
-        let start = tiles.output_row(block.start) * line;
-        forward_block(&tiles, input, weight, block, result);
+        let start = place(block.start);
+        forward_block(&tiles, input, weight, block, result, pooled);
         epilogue.apply(start, result);
     });
 }
 
-fn forward_block(tiles: &Tiles<'_>, input: &[f32], weight: &[f32], block: Range<usize>, result: &mut [f32]) {
+fn forward_block(
+    tiles: &Tiles<'_>,
+    input: &[f32],
+    weight: &[f32],
+    block: Range<usize>,
+    result: &mut [f32],
+    pooled: bool,
+) {
     let g = tiles.g;
     let n = block.len() * tiles.columns;
     let data = Planes { tiles: n, channels: g.channels };
     let sums = Planes { tiles: n, channels: g.filters };
     let first = block.start / tiles.rows;
     let skipped = (tiles.output_row(block.start) - first * g.output[0]) * g.output[1] * g.filters;
-    with_buffer(data.len() + sums.len(), |buffer| {
-        let (transformed, products) = buffer.split_at_mut(data.len());
+    let computed = (tiles.output_row(block.end) - tiles.output_row(block.start)) * g.output[1] * g.filters;
+    with_buffer(data.len() + sums.len() + if pooled { computed } else { 0 }, |buffer| {
+        let (transformed, rest) = buffer.split_at_mut(data.len());
+        let (products, whole) = rest.split_at_mut(sums.len());
         let input = &input[first * g.input_len()..];
         transform(Data, input, transformed, g.channels, tiles.of_input(block.clone()).zip(data.grids()));
         let rows: Vec<usize> = (0..n).map(|tile| tile * g.channels).collect();
@@ -240,8 +260,27 @@ fn forward_block(tiles: &Tiles<'_>, input: &[f32], weight: &[f32], block: Range<
             .write(&mut products[position * sums.step()..], g.filters);
         }
         let results = tiles.of_output(block).map(|grid| grid.before(skipped));
-        transform(Output, products, result, g.filters, sums.grids().zip(results));
+        let to = if pooled { &mut *whole } else { &mut *result };
+        transform(Output, products, to, g.filters, sums.grids().zip(results));
+        if pooled {
+            vectorized(|| halve(whole, g.output[1], g.filters, result));
+        }
     });
+}
+
+/// The largest of each 2×2 pixels of lines of `width`.
+#[inline(always)]
+fn halve(pixels: &[f32], width: usize, channels: usize, result: &mut [f32]) {
+    let lines = pixels.chunks_exact(2 * width * channels).zip(result.chunks_exact_mut(width / 2 * channels));
+    for (pair, result) in lines {
+        let (upper, lower) = pair.split_at(width * channels);
+        let pairs = upper.chunks_exact(2 * channels).zip(lower.chunks_exact(2 * channels));
+        for ((upper, lower), result) in pairs.zip(result.chunks_exact_mut(channels)) {
+            let ((y0, y1), (y2, y3)) = (upper.split_at(channels), lower.split_at(channels));
+            let all = y0.iter().zip(y1).zip(y2.iter().zip(y3));
+            result.iter_mut().zip(all).for_each(|(r, ((y0, y1), (y2, y3)))| *r = y0.max(*y1).max(y2.max(*y3)));
+        }
+    }
 }
 
 /// Tile rows of each partial gradient for the weight; depends on the shapes alone.
