@@ -150,7 +150,8 @@ fn memory_is_that_of_weights_and_activations() {
         let inference = Session::new(classifier(model.clone()), &device, None, 0).unwrap().needed_bytes(32).unwrap();
         assert!(inference > parameters && inference < parameters + 3 * conv, "{inference}");
         let training = session(&device, model.clone(), None, MemoryOptions::default()).needed_bytes(32).unwrap();
-        assert!(training > 4 * parameters + conv && training < 4 * parameters + 5 * conv, "{training}");
+        // What is kept of the convolution is its result, or only what pooling left of it.
+        assert!(training > 4 * parameters + conv / 4 && training < 4 * parameters + 5 * conv, "{training}");
     }
 }
 

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use super::{Graph, Kind, Node, Op, Value, fuse, remat};
 use crate::error::Result;
+use crate::tensor::{Array, Tensor};
 
 /// Which passes [`optimize`] runs; each device has its own. [`Passes::NONE`] is for comparing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,12 +141,32 @@ fn absorb(graph: &Graph) -> Result<Option<Graph>> {
     Ok(changed.then(|| rewrite.finish(graph)))
 }
 
-/// Drops what no result needs; with `share`, equal ops of equal inputs become one.
+/// Elements of the largest result that is computed beforehand.
+const FOLDED: usize = 1 << 16;
+
+/// The result of a node of which all inputs are constants.
+fn fold(graph: &Graph, node: &Node, inputs: &[Value]) -> Option<Tensor> {
+    let op = node.op().filter(|_| !inputs.is_empty() && node.meta.elements() <= FOLDED)?;
+    let constant = |v: &Value| match &graph.node(*v).kind {
+        Kind::Constant(tensor) => Some(tensor.to_array()),
+        _ => None,
+    };
+    let values = inputs.iter().map(constant).collect::<Option<Vec<Array>>>()?;
+    let result = op.reference(&values.iter().collect::<Vec<_>>(), &node.meta);
+    Some(Tensor::from_array(&result, node.meta.dtype))
+}
+
+/// Drops what no result needs and computes what depends on constants alone; with `share`, equal ops of equal inputs become
+/// one.
 fn rebuild(graph: &Graph, share: bool) -> Result<Graph> {
     let mut rewrite = Rewrite::new(graph);
     let needed = reachable(graph);
     let mut known: HashMap<(String, Vec<Value>), Value> = HashMap::new();
     for (value, node) in graph.iter().filter(|(v, _)| needed[v.index()]) {
+        if let Some(tensor) = fold(&rewrite.graph, node, &rewrite.inputs(&node.inputs)) {
+            rewrite.map[value.index()] = Some(rewrite.graph.constant(tensor));
+            continue;
+        }
         let key = node.op().filter(|_| share).map(|op| (format!("{op:?}"), rewrite.inputs(&node.inputs)));
         match key.as_ref().and_then(|k| known.get(k)) {
             Some(&same) => rewrite.map[value.index()] = Some(same),
@@ -156,4 +177,29 @@ fn rebuild(graph: &Graph, share: bool) -> Result<Graph> {
         }
     }
     Ok(rewrite.finish(graph))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops;
+    use crate::tensor::Meta;
+
+    #[test]
+    fn what_depends_on_constants_alone_is_computed_beforehand() {
+        let mut graph = Graph::new();
+        let x = graph.input("x", Meta::f32([2, 2]));
+        let [a, b] = [[1.0, 2.0, 3.0, 4.0], [0.5; 4]].map(|v| graph.constant(Tensor::new([4], v.to_vec()).unwrap()));
+        let product = ops::mul(&mut graph, a, b).unwrap();
+        let scale = ops::reshape(&mut graph, product, [2, 2]).unwrap();
+        let output = ops::mul(&mut graph, x, scale).unwrap();
+        graph.output("output", output);
+        let graph = optimize(&graph, Passes::NONE).unwrap();
+        assert_eq!(graph.nodes().iter().filter(|n| n.op().is_some()).count(), 1);
+        let constants = graph.nodes().iter().filter_map(|n| match &n.kind {
+            Kind::Constant(tensor) => Some(tensor.f32().to_vec()),
+            _ => None,
+        });
+        assert!(constants.into_iter().any(|values| values == [0.5, 1.0, 1.5, 2.0]));
+    }
 }
