@@ -36,7 +36,7 @@ fn main() -> ocellus::Result<()> {
     let x = block(&mut net, &x, 32, 2);
     let x = net.layer(GlobalAveragePooling2D {}, [x]);
     net.named("head", Dense { activation: Activation::Softmax, ..Dense::new(10) }, [x]);
-    println!("{}\n", net.summary(32)?);
+    println!("{}\n", net.summary()?);
     println!("{}", net.to_toml()?);
     Ok(())
 }

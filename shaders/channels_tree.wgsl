@@ -1,20 +1,20 @@
-// Two numbers for each channel of [items, C] with a tree in workgroup memory: a workgroup of LANES x ROWS invocations for
+// A few numbers for each channel of [items, C] with a tree in workgroup memory: a workgroup of LANES x ROWS invocations for
 // each part of the items and LANES neighbouring channels.
 //
 // Each invocation walks down its column in steps of ROWS, then halves of the rows are combined until one is left
 // (M. Harris, Optimizing Parallel Reduction in CUDA, 2007). Items are rows of a tensor in the first launch, whose result
 // [parts, 2, C] is the second launch's items. The order of a sum is fixed.
 //
-// The header defines V (here f32), C, LANES, ROWS (a power of two), and a snippet with the bindings and what is
-// computed: gather, combine and store.
+// The header defines V (f32, or vec4f over channels), C, LANES, ROWS (a power of two), the bindings, and what is computed:
+// gather, combine and store.
 
 struct Params { items: u32, length: u32, parts: u32, rows: u32, rows_per_item: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 
 const TILES: u32 = (C + LANES - 1u) / LANES;
 var<workgroup> counts: array<f32, LANES * ROWS>;
-var<workgroup> firsts: array<f32, LANES * ROWS>;
-var<workgroup> seconds: array<f32, LANES * ROWS>;
+var<workgroup> firsts: array<V, LANES * ROWS>;
+var<workgroup> seconds: array<V, LANES * ROWS>;
 
 fn load(i: u32) -> Part {
     return Part(counts[i], firsts[i], seconds[i]);

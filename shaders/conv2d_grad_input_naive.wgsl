@@ -2,7 +2,8 @@
 // covers it, so that no two invocations write the same place.
 //
 // grad [n, OH, OW, O], weight [KH, KW, CG, O], output [n, H, W, C].
-// Header: the extents above, GROUP_FILTERS (filters of a group), SH, SW (stride), TOP, LEFT (padding), DH, DW (dilation).
+// Header: the extents above, GROUP_FILTERS (filters of a group), SH, SW (stride), TOP, LEFT (padding), DH, DW (dilation);
+// fn epilogue(value, element, column).
 
 struct Params { elements: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
@@ -38,5 +39,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
             }
         }
     }
-    output[element] = sum;
+    output[element] = epilogue(sum, element, c);
 }

@@ -3,7 +3,7 @@
 //
 // grad [n, OH, OW, O] and weight [KH, KW, CG, O] (as vectors along O), output [n, H, W, C] (as vectors along C).
 // Header: the extents above (C, CG and O multiples of 4), GROUP_FILTERS (a multiple of 4), SH, SW (stride), TOP, LEFT
-// (padding), DH, DW (dilation).
+// (padding), DH, DW (dilation); fn epilogue(value, element, column).
 
 struct Params { pixels: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
@@ -40,7 +40,8 @@ fn add(sum: vec4f, g: vec4f, w0: vec4f, w1: vec4f, w2: vec4f, w3: vec4f) -> vec4
 
 fn store(pixel: u32, column: u32, sum: vec4f) {
     if (pixel < p.pixels) {
-        output[pixel * COLUMNS + column] = sum;
+        let element = pixel * COLUMNS + column;
+        output[element] = epilogue(sum, element, column);
     }
 }
 

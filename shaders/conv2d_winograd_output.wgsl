@@ -1,24 +1,37 @@
-// Winograd's F(2x2, 3x3), the result: Y = A' M A, two by two pixels of each tile (A. Lavin & S. Gray, 2015,
+// Winograd's F(4x4, 3x3), the result: Y = A' M A, four by four pixels of each tile (A. Lavin & S. Gray, 2015,
 // https://arxiv.org/abs/1509.09308). One invocation takes a tile of four filters.
 //
-// product [16, tiles, O], tiles [n, TILES_H, TILES_W]; output [n, OH, OW, O] (both as vectors along O).
-// Header: the extents; fn epilogue(value, element, column).
+// product [36, tiles, O], tiles from number `first` on of [n, TILES_H, TILES_W]; output [n, OH, OW, O] (both as vectors
+// along O). Header: the extents; the points NEAR and FAR (ops/conv2d/points.rs); fn epilogue(value, element, column).
 
-struct Params { tiles: u32 }
+struct Params { first: u32, tiles: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> product: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> output: array<vec4f>;
 
 const O4: u32 = O / 4u;
 
-// A' times a column: two pixels.
-fn column(plane: u32, i: u32) -> array<vec4f, 2> {
-    let size = p.tiles * O4;
-    let m0 = product[plane * size + i];
-    let m1 = product[(plane + 4u) * size + i];
-    let m2 = product[(plane + 8u) * size + i];
-    let m3 = product[(plane + 12u) * size + i];
-    return array<vec4f, 2>(m0 + m1 + m2, m1 - m2 - m3);
+// A' times a column.
+fn interpolate(m0: vec4f, m1: vec4f, m2: vec4f, m3: vec4f, m4: vec4f, m5: vec4f) -> array<vec4f, 4> {
+    let near = m1 + m2;
+    let far = m3 + m4;
+    let near_odd = NEAR * (m1 - m2);
+    let far_odd = FAR * (m3 - m4);
+    return array<vec4f, 4>(
+        m0 + (near + far),
+        near_odd + far_odd,
+        fma(vec4f(FAR2), far, NEAR2 * near),
+        fma(vec4f(FAR2), far_odd, fma(vec4f(NEAR2), near_odd, m5)),
+    );
+}
+
+fn column(x: u32, i: u32) -> array<vec4f, 4> {
+    let plane = p.tiles * O4;
+    let at = x * plane + i;
+    return interpolate(
+        product[at], product[at + 6u * plane], product[at + 12u * plane],
+        product[at + 18u * plane], product[at + 24u * plane], product[at + 30u * plane],
+    );
 }
 
 fn put(image: u32, y: u32, x: u32, o: u32, value: vec4f) {
@@ -34,17 +47,29 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     if (i >= p.tiles * O4) {
         return;
     }
-    let tile = i / O4;
+    let tile = p.first + i / O4;
     let o = i % O4;
-    let y = tile / TILES_W % TILES_H * 2u;
-    let x = tile % TILES_W * 2u;
+    let top = tile / TILES_W % TILES_H * 4u;
+    let left = tile % TILES_W * 4u;
     let image = tile / (TILES_H * TILES_W);
     let c0 = column(0u, i);
     let c1 = column(1u, i);
     let c2 = column(2u, i);
     let c3 = column(3u, i);
-    put(image, y, x, o, c0[0] + c1[0] + c2[0]);
-    put(image, y, x + 1u, o, c1[0] - c2[0] - c3[0]);
-    put(image, y + 1u, x, o, c0[1] + c1[1] + c2[1]);
-    put(image, y + 1u, x + 1u, o, c1[1] - c2[1] - c3[1]);
+    let c4 = column(4u, i);
+    let c5 = column(5u, i);
+    let rows = array<array<vec4f, 4>, 4>(
+        interpolate(c0[0], c1[0], c2[0], c3[0], c4[0], c5[0]),
+        interpolate(c0[1], c1[1], c2[1], c3[1], c4[1], c5[1]),
+        interpolate(c0[2], c1[2], c2[2], c3[2], c4[2], c5[2]),
+        interpolate(c0[3], c1[3], c2[3], c3[3], c4[3], c5[3]),
+    );
+    put(image, top, left, o, rows[0][0]);           put(image, top, left + 1u, o, rows[0][1]);
+    put(image, top, left + 2u, o, rows[0][2]);      put(image, top, left + 3u, o, rows[0][3]);
+    put(image, top + 1u, left, o, rows[1][0]);      put(image, top + 1u, left + 1u, o, rows[1][1]);
+    put(image, top + 1u, left + 2u, o, rows[1][2]); put(image, top + 1u, left + 3u, o, rows[1][3]);
+    put(image, top + 2u, left, o, rows[2][0]);      put(image, top + 2u, left + 1u, o, rows[2][1]);
+    put(image, top + 2u, left + 2u, o, rows[2][2]); put(image, top + 2u, left + 3u, o, rows[2][3]);
+    put(image, top + 3u, left, o, rows[3][0]);      put(image, top + 3u, left + 1u, o, rows[3][1]);
+    put(image, top + 3u, left + 2u, o, rows[3][2]); put(image, top + 3u, left + 3u, o, rows[3][3]);
 }

@@ -1,8 +1,8 @@
-// Winograd's F(2x2, 3x3), the weight: U = G g G' for each channel and filter (A. Lavin & S. Gray, Fast Algorithms for
+// Winograd's F(4x4, 3x3), the weight: U = G g G' for each channel and filter (A. Lavin & S. Gray, Fast Algorithms for
 // Convolutional Neural Networks, 2015, https://arxiv.org/abs/1509.09308).
 //
-// weight [3, 3, C, O], or [3, 3, O, C] with the taps in reverse order if FLIP; transformed [16, C, O].
-// Header: C, O, FLIP.
+// weight [3, 3, C, O], or [3, 3, O, C] with the taps in reverse order if FLIP; transformed [36, C, O].
+// Header: C, O, FLIP; the points NEAR and FAR with what follows from them (ops/conv2d/points.rs).
 
 struct Params { unused: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
@@ -17,17 +17,32 @@ fn tap(ky: u32, kx: u32, i: u32) -> f32 {
 }
 
 // G times a column.
-fn expand(x: vec3f) -> vec4f {
-    let middle = 0.5 * (x.x + x.z);
-    return vec4f(x.x, middle + 0.5 * x.y, middle - 0.5 * x.y, x.z);
+fn expand(g0: f32, g1: f32, g2: f32) -> array<f32, 6> {
+    let near = fma(NEAR2, g2, g0);
+    let far = fma(FAR2, g2, g0);
+    return array<f32, 6>(
+        AT_ZERO * g0,
+        AT_NEAR * fma(NEAR, g1, near),
+        AT_NEAR * fma(-NEAR, g1, near),
+        AT_FAR * fma(FAR, g1, far),
+        AT_FAR * fma(-FAR, g1, far),
+        g2,
+    );
 }
 
-fn put(row: u32, i: u32, x: vec3f) {
-    let y = expand(x);
-    transformed[row * 4u * C * O + i] = y.x;
-    transformed[(row * 4u + 1u) * C * O + i] = y.y;
-    transformed[(row * 4u + 2u) * C * O + i] = y.z;
-    transformed[(row * 4u + 3u) * C * O + i] = y.w;
+fn column(kx: u32, i: u32) -> array<f32, 6> {
+    return expand(tap(0u, kx, i), tap(1u, kx, i), tap(2u, kx, i));
+}
+
+fn put(row: u32, i: u32, g0: f32, g1: f32, g2: f32) {
+    let u = expand(g0, g1, g2);
+    let at = row * 6u * C * O + i;
+    transformed[at] = u[0];
+    transformed[at + C * O] = u[1];
+    transformed[at + 2u * C * O] = u[2];
+    transformed[at + 3u * C * O] = u[3];
+    transformed[at + 4u * C * O] = u[4];
+    transformed[at + 5u * C * O] = u[5];
 }
 
 @compute @workgroup_size(64)
@@ -36,11 +51,13 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     if (i >= C * O) {
         return;
     }
-    let left = expand(vec3f(tap(0u, 0u, i), tap(1u, 0u, i), tap(2u, 0u, i)));
-    let middle = expand(vec3f(tap(0u, 1u, i), tap(1u, 1u, i), tap(2u, 1u, i)));
-    let right = expand(vec3f(tap(0u, 2u, i), tap(1u, 2u, i), tap(2u, 2u, i)));
-    put(0u, i, vec3f(left.x, middle.x, right.x));
-    put(1u, i, vec3f(left.y, middle.y, right.y));
-    put(2u, i, vec3f(left.z, middle.z, right.z));
-    put(3u, i, vec3f(left.w, middle.w, right.w));
+    let c0 = column(0u, i);
+    let c1 = column(1u, i);
+    let c2 = column(2u, i);
+    put(0u, i, c0[0], c1[0], c2[0]);
+    put(1u, i, c0[1], c1[1], c2[1]);
+    put(2u, i, c0[2], c1[2], c2[2]);
+    put(3u, i, c0[3], c1[3], c2[3]);
+    put(4u, i, c0[4], c1[4], c2[4]);
+    put(5u, i, c0[5], c1[5], c2[5]);
 }

@@ -4,7 +4,7 @@
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let t = tile(id.x + id.y * groups.x * 64u, 8u, 1u);
-    if (t.layer >= p.layers) {
+    if (t.matrix >= p.matrices) {
         return;
     }
     let upper = a_rows(t.matrix, t.row);

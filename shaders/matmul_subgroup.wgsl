@@ -1,16 +1,15 @@
-// A product with A spread by subgroup broadcasts: a subgroup computes 32 rows, each of its lanes four columns of them.
+// A product with A spread by subgroup broadcasts: a group of lanes computes 32 rows, each lane four or eight columns of
+// them.
 //
-// A lane loads one block of A, of four rows; the subgroup together has 32 rows, and each lane receives them all. No
-// workgroup memory, no barrier, and per multiply-add a quarter of the loads of matmul_registers. Subgroup operations
-// stand in uniform control flow: addresses are clamped, only stores are masked. Operands and Params:
-// common/product.wgsl. Header: SUBGROUP (lanes, 4 or more), STACK (subgroups of a workgroup, each with its own rows).
+// A lane loads one block of A, of four rows, or two if the group has but four lanes; the group together has 32 rows, and
+// each lane receives them all. No workgroup memory, no barrier, and per multiply-add a fraction of the loads of
+// matmul_registers. Subgroup operations stand in uniform control flow: addresses are clamped, only stores are masked.
+// Operands and Params: common/product.wgsl. Header: SUBGROUP (its lanes), GROUP (4, or SUBGROUP: lanes which share rows),
+// VECTORS (1 or 2: of columns, a lane's), STACK (subgroups of a workgroup, each with its own rows); fn spread0 to spread7
+// (common/product_spread_*.wgsl).
 
-// With subgroups of 4 a lane holds a second block.
-const FOUR: bool = SUBGROUP == 4u;
-const L4: u32 = 4u % SUBGROUP;
-const L5: u32 = 5u % SUBGROUP;
-const L6: u32 = 6u % SUBGROUP;
-const L7: u32 = 7u % SUBGROUP;
+const GROUPS: u32 = SUBGROUP / GROUP;
+const WIDE: bool = VECTORS == 2u;
 
 @compute @workgroup_size(SUBGROUP, STACK)
 fn main(
@@ -18,37 +17,47 @@ fn main(
     @builtin(num_workgroups) groups: vec3u,
     @builtin(local_invocation_id) local: vec3u,
 ) {
-    let t = tile(group.x + group.y * groups.x, 32u * STACK, SUBGROUP);
-    let row = t.row + local.y * 32u;
-    let column = t.column + local.x;
-    let rows = a_rows(t.matrix, row + local.x % 8u * 4u);
+    let t = tile(group.x + group.y * groups.x, 32u * STACK * GROUPS, GROUP * VECTORS);
+    let row = t.row + (local.y * GROUPS + local.x / GROUP) * 32u;
+    let column = t.column + local.x % GROUP;
+    let rows = a_rows(t.matrix, row + local.x % GROUP % 8u * 4u);
+    let lower = a_rows(t.matrix, row + 16u + local.x % 4u * 4u);
     let columns = b_columns(t.matrix, column);
+    let right = b_columns(t.matrix, column + GROUP);
     var s0 = mat4x4f(); var s1 = mat4x4f(); var s2 = mat4x4f(); var s3 = mat4x4f();
     var s4 = mat4x4f(); var s5 = mat4x4f(); var s6 = mat4x4f(); var s7 = mat4x4f();
+    var w0 = mat4x4f(); var w1 = mat4x4f(); var w2 = mat4x4f(); var w3 = mat4x4f();
+    var w4 = mat4x4f(); var w5 = mat4x4f(); var w6 = mat4x4f(); var w7 = mat4x4f();
     for (var quad = t.first; quad < t.last; quad++) {
         let b = b_block(columns, quad);
         let a = a_block(rows, quad);
         var z = a;
-        if (FOUR) {
-            z = a_block(a_rows(t.matrix, row + 16u + local.x % 4u * 4u), quad);
+        if (GROUP == 4u) {
+            z = a_block(lower, quad);
         }
-        s0 = add_block(s0, mat4x4f(subgroupBroadcast(a[0], 0u), subgroupBroadcast(a[1], 0u), subgroupBroadcast(a[2], 0u), subgroupBroadcast(a[3], 0u)), b);
-        s1 = add_block(s1, mat4x4f(subgroupBroadcast(a[0], 1u), subgroupBroadcast(a[1], 1u), subgroupBroadcast(a[2], 1u), subgroupBroadcast(a[3], 1u)), b);
-        s2 = add_block(s2, mat4x4f(subgroupBroadcast(a[0], 2u), subgroupBroadcast(a[1], 2u), subgroupBroadcast(a[2], 2u), subgroupBroadcast(a[3], 2u)), b);
-        s3 = add_block(s3, mat4x4f(subgroupBroadcast(a[0], 3u), subgroupBroadcast(a[1], 3u), subgroupBroadcast(a[2], 3u), subgroupBroadcast(a[3], 3u)), b);
-        s4 = add_block(s4, mat4x4f(subgroupBroadcast(z[0], L4), subgroupBroadcast(z[1], L4), subgroupBroadcast(z[2], L4), subgroupBroadcast(z[3], L4)), b);
-        s5 = add_block(s5, mat4x4f(subgroupBroadcast(z[0], L5), subgroupBroadcast(z[1], L5), subgroupBroadcast(z[2], L5), subgroupBroadcast(z[3], L5)), b);
-        s6 = add_block(s6, mat4x4f(subgroupBroadcast(z[0], L6), subgroupBroadcast(z[1], L6), subgroupBroadcast(z[2], L6), subgroupBroadcast(z[3], L6)), b);
-        s7 = add_block(s7, mat4x4f(subgroupBroadcast(z[0], L7), subgroupBroadcast(z[1], L7), subgroupBroadcast(z[2], L7), subgroupBroadcast(z[3], L7)), b);
+        let a0 = spread0(a); let a1 = spread1(a); let a2 = spread2(a); let a3 = spread3(a);
+        let a4 = spread4(z); let a5 = spread5(z); let a6 = spread6(z); let a7 = spread7(z);
+        s0 = add_block(s0, a0, b); s1 = add_block(s1, a1, b); s2 = add_block(s2, a2, b); s3 = add_block(s3, a3, b);
+        s4 = add_block(s4, a4, b); s5 = add_block(s5, a5, b); s6 = add_block(s6, a6, b); s7 = add_block(s7, a7, b);
+        if (WIDE) {
+            let c = b_block(right, quad);
+            w0 = add_block(w0, a0, c); w1 = add_block(w1, a1, c); w2 = add_block(w2, a2, c); w3 = add_block(w3, a3, c);
+            w4 = add_block(w4, a4, c); w5 = add_block(w5, a5, c); w6 = add_block(w6, a6, c); w7 = add_block(w7, a7, c);
+        }
     }
-    if (t.layer < p.layers) {
-        store_block(t.layer, row, column, s0);
-        store_block(t.layer, row + 4u, column, s1);
-        store_block(t.layer, row + 8u, column, s2);
-        store_block(t.layer, row + 12u, column, s3);
-        store_block(t.layer, row + 16u, column, s4);
-        store_block(t.layer, row + 20u, column, s5);
-        store_block(t.layer, row + 24u, column, s6);
-        store_block(t.layer, row + 28u, column, s7);
+    if (t.matrix < p.matrices) {
+        store_rows(t.layer, row, column, s0, s1, s2, s3);
+        store_rows(t.layer, row + 16u, column, s4, s5, s6, s7);
+        if (WIDE) {
+            store_rows(t.layer, row, column + GROUP, w0, w1, w2, w3);
+            store_rows(t.layer, row + 16u, column + GROUP, w4, w5, w6, w7);
+        }
     }
+}
+
+fn store_rows(layer: u32, row: u32, column: u32, s0: mat4x4f, s1: mat4x4f, s2: mat4x4f, s3: mat4x4f) {
+    store_block(layer, row, column, s0);
+    store_block(layer, row + 4u, column, s1);
+    store_block(layer, row + 8u, column, s2);
+    store_block(layer, row + 12u, column, s3);
 }

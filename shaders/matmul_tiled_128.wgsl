@@ -27,7 +27,7 @@ fn main(
         }
         workgroupBarrier();
     }
-    if (t.layer < p.layers) {
+    if (t.matrix < p.matrices) {
         let top = t.row + row * 4u;
         store_block(t.layer, top, t.column + column, s00);
         store_block(t.layer, top, t.column + column + 16u, s01);

@@ -20,7 +20,7 @@ fn main(
         }
         workgroupBarrier();
     }
-    if (t.layer < p.layers) {
+    if (t.matrix < p.matrices) {
         store_block(t.layer, t.row + row * 4u, t.column + column, sum);
     }
 }

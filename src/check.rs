@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::cpu;
 use crate::error::{Error, Result};
 use crate::gpu::{self, Gpu};
-use crate::graph::{Comparison, Graph, Kind, Layout, Passes, Tolerance, Value, evaluate, optimize};
+use crate::graph::{Comparison, Ending, Graph, Kind, Layout, Passes, Tolerance, Value, evaluate, optimize};
 use crate::ops::{FAMILIES, Sample};
 use crate::tensor::{Array, DType, Meta, Tensor};
 
@@ -99,7 +99,7 @@ pub fn sample_on_cpu(sample: &Sample, seed: u64) -> Result<Option<String>> {
     let case = Case::new(sample, seed)?;
     let graph = optimize(&case.graph, Passes::NONE)?;
     let weights = cpu::Weights::new(Arc::new(Layout::parameters(&graph)), Arc::new(Layout::states(&graph)), 0);
-    let mut program = cpu::Program::new(&graph, &weights, None)?;
+    let mut program = cpu::Program::new(&graph, &weights, Ending::Nothing)?;
     program.poison();
     for (i, tensor) in case.inputs.iter().enumerate() {
         program.feed(&format!("x{i}"), tensor.bytes())?;

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use crate::cpu::Arena;
 use crate::error::{Error, Result};
 pub use crate::gpu::{Choices, Tuning};
-use crate::graph::{Graph, Layout, Passes, Plan, Update, optimize};
+use crate::graph::{Ending, Footprint, Graph, Layout, Passes, Plan, optimize};
 use crate::tensor::Tensor;
 use crate::{cpu, gpu};
 
@@ -91,11 +92,11 @@ impl Device {
         })
     }
 
-    /// Optimizes a graph and makes it executable. With an update, a run ends by moving the parameters.
+    /// Optimizes a graph and makes it executable; `ending` says what a run does at its end.
     ///
     /// Errors: if it does not fit the device.
-    pub fn compile(&self, graph: &Graph, weights: &Weights, update: Option<Arc<dyn Update>>) -> Result<Program> {
-        self.compile_with(graph, weights, update, self.passes())
+    pub fn compile(&self, graph: &Graph, weights: &Weights, ending: impl Into<Ending>) -> Result<Program> {
+        self.compile_with(graph, weights, ending, self.passes())
     }
 
     /// The passes that suit it.
@@ -111,14 +112,37 @@ impl Device {
         &self,
         graph: &Graph,
         weights: &Weights,
-        update: Option<Arc<dyn Update>>,
+        ending: impl Into<Ending>,
         passes: Passes,
     ) -> Result<Program> {
+        let (graph, ending) = (optimize(graph, passes)?, ending.into());
+        match (self, weights) {
+            (Self::Cpu, Weights::Cpu(w)) => Ok(Program::Cpu(cpu::Program::new(&graph, w, ending)?)),
+            (Self::Gpu(gpu), Weights::Gpu(w)) => Ok(Program::Gpu(gpu::Program::new(gpu, &graph, w, ending)?)),
+            _ => Err(Error::device("the weights are on another device than the program")),
+        }
+    }
+
+    /// The memory that a program for `graph` will take besides the weights, with the kernels that are preferred as far as
+    /// is known. Nothing is allocated or compiled.
+    ///
+    /// Errors: if a tensor is larger than the device allows.
+    pub fn footprint(&self, graph: &Graph, weights: &Weights, passes: Passes) -> Result<Footprint> {
         let graph = optimize(graph, passes)?;
         match (self, weights) {
-            (Self::Cpu, Weights::Cpu(w)) => Ok(Program::Cpu(cpu::Program::new(&graph, w, update)?)),
-            (Self::Gpu(gpu), Weights::Gpu(w)) => Ok(Program::Gpu(gpu::Program::new(gpu, &graph, w, update)?)),
+            (Self::Gpu(gpu), Weights::Gpu(weights)) => gpu.footprint(&graph, weights),
+            (Self::Cpu, Weights::Cpu(weights)) => cpu::footprint(&graph, weights),
             _ => Err(Error::device("the weights are on another device than the program")),
+        }
+    }
+
+    /// Decides, on a GPU, which kernels a program for `graph` takes, as far as tuning is allowed.
+    ///
+    /// Errors: if an op has no kernel that agrees with the CPU.
+    pub fn prepare(&self, graph: &Graph, passes: Passes) -> Result<()> {
+        match self {
+            Self::Cpu => Ok(()),
+            Self::Gpu(gpu) => gpu.prepare(&optimize(graph, passes)?),
         }
     }
 }
@@ -146,6 +170,35 @@ impl Weights {
         match self {
             Self::Cpu(w) => w.states(),
             Self::Gpu(w) => w.states(),
+        }
+    }
+
+    /// Takes the memory that programs share, all at once, so that it is not taken anew for larger ones.
+    ///
+    /// Errors: if the device has not so much.
+    pub fn reserve(&self, footprint: &Footprint) -> Result<()> {
+        match self {
+            Self::Cpu(w) => {
+                w.reserve(footprint);
+                Ok(())
+            }
+            Self::Gpu(w) => w.reserve(footprint),
+        }
+    }
+
+    /// Bytes of all arenas: values, gradients, moments, states.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Cpu(w) => w.bytes(),
+            Self::Gpu(w) => w.bytes(),
+        }
+    }
+
+    /// Bytes of what programs share: intermediate values, scratch.
+    pub fn shared_bytes(&self) -> u64 {
+        match self {
+            Self::Cpu(w) => w.shared_bytes(),
+            Self::Gpu(w) => w.shared_bytes(),
         }
     }
 
@@ -270,6 +323,16 @@ impl Program {
         }
     }
 
+    /// The time of each step of the plan in a run, and of the update at its end: the least of `runs` runs.
+    ///
+    /// Errors: if the device is lost.
+    pub fn profile(&mut self, runs: usize, scalars: &[f32]) -> Result<Vec<Duration>> {
+        match self {
+            Self::Cpu(p) => p.profile(runs, scalars),
+            Self::Gpu(p) => p.profile(runs, scalars),
+        }
+    }
+
     /// Dispatches of a run, on a GPU.
     pub fn dispatches(&self) -> Option<usize> {
         match self {
@@ -281,8 +344,16 @@ impl Program {
     /// Bytes of memory: intermediate values, inputs, constants, scratch, weights.
     pub fn device_bytes(&self) -> u64 {
         match self {
-            Self::Cpu(p) => p.device_bytes(),
-            Self::Gpu(p) => p.device_bytes(),
+            Self::Cpu(p) => p.own_bytes() + p.weights().bytes() + p.weights().shared_bytes(),
+            Self::Gpu(p) => p.own_bytes() + p.weights().bytes() + p.weights().shared_bytes(),
+        }
+    }
+
+    /// Bytes that it has for itself: inputs and constants.
+    pub fn own_bytes(&self) -> u64 {
+        match self {
+            Self::Cpu(p) => p.own_bytes(),
+            Self::Gpu(p) => p.own_bytes(),
         }
     }
 

@@ -19,6 +19,9 @@ pub enum Error {
     /// No adapter, a lost device, a limit exceeded.
     #[error("{0}")]
     Device(String),
+    /// Something does not fit the device's memory or the limits of its buffers.
+    #[error("{0}")]
+    Memory(String),
     /// A file or folder could not be read or written.
     #[error("could not {action} {}: {source}", path.display())]
     Io {
@@ -67,6 +70,11 @@ impl Error {
     /// A wrong setting.
     pub fn config(message: impl Into<String>) -> Self {
         Self::Config(message.into())
+    }
+
+    /// Too little memory.
+    pub fn memory(message: impl Into<String>) -> Self {
+        Self::Memory(message.into())
     }
 
     /// A device problem.

@@ -134,7 +134,7 @@ fn weights_of_keras_fit_the_model_file() {
         expect(path, &load(path).unwrap(), &model.tensors().unwrap()).unwrap();
     }
     assert_ne!(load(initial).unwrap(), load(last).unwrap());
-    let summary = model.summary(12).unwrap();
+    let summary = model.summary().unwrap();
     // 2066 in Keras's count, of which 16 are running statistics.
     assert_eq!((summary.trained, summary.untrained), (2050, 16));
 }

@@ -6,7 +6,7 @@ mod common;
 use common::{batch, devices};
 use ocellus::data::{Normalization, Seed};
 use ocellus::device::{Arena, Device};
-use ocellus::graph::{Graph, Layout, Passes, Place, Plan, optimize};
+use ocellus::graph::{Ending, Graph, Layout, Passes, Place, Plan, optimize};
 use ocellus::nn::{Model, zoo};
 use ocellus::tasks::Classifier;
 use ocellus::train::{Adam, Optimizer, Session, Task};
@@ -36,13 +36,13 @@ fn gradients(device: &Device, graph: &Graph, model: &Model, passes: Passes) -> (
     let weights = device.weights(Layout::parameters(graph), Layout::states(graph), 0).unwrap();
     let initial = model.initialize(Seed(1)).unwrap();
     weights.set(|name| initial.get(name)).unwrap();
-    let mut program = device.compile_with(graph, &weights, None, passes).unwrap();
+    let mut program = device.compile_with(graph, &weights, Ending::Nothing, passes).unwrap();
     program.poison();
     let batch = batch(pixels(5, N), labels(5, N));
     program.feed("images", &batch.images).unwrap();
     program.feed("rows", bytemuck::cast_slice(&batch.rows)).unwrap();
     program.feed("labels", bytemuck::cast_slice(&batch.labels)).unwrap();
-    program.feed("step", &1_i32.to_le_bytes()).unwrap();
+    program.feed("step", bytemuck::bytes_of(&[1_i32, 0])).unwrap();
     program.run(&[]).unwrap();
     let outputs = program.take_result().unwrap().unwrap();
     (outputs[0].f32()[0], weights.read(Arena::Gradients).unwrap())

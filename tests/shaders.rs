@@ -16,11 +16,18 @@ fn uses_subgroups(source: &str) -> bool {
     source.contains("subgroup")
 }
 
+/// Cooperative matrices exist on Vulkan and Metal alone.
+fn is_cooperative(source: &str) -> bool {
+    source.starts_with("enable wgpu_cooperative_matrix;")
+}
+
 fn validated(kernel: &Described) -> (Module, ModuleInfo) {
     let source = &kernel.launch.source;
     let module = naga::front::wgsl::parse_str(source)
         .unwrap_or_else(|e| panic!("{}: {}\n{source}", kernel.name, e.emit_to_string(source)));
-    let capabilities = if uses_subgroups(source) { Capabilities::SUBGROUP } else { Capabilities::empty() };
+    let mut capabilities = Capabilities::empty();
+    capabilities.set(Capabilities::SUBGROUP, uses_subgroups(source));
+    capabilities.set(Capabilities::COOPERATIVE_MATRIX, is_cooperative(source));
     let mut validator = Validator::new(ValidationFlags::all(), capabilities);
     validator
         .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
@@ -81,6 +88,9 @@ fn translate_to_metal_and_direct3d() {
         let metal = back::msl::Options { lang_version: (2, 4), fake_missing_bindings: true, ..Default::default() };
         back::msl::write_string(&module, &info, &metal, &back::msl::PipelineOptions::default())
             .unwrap_or_else(|e| panic!("{}: MSL: {e}", kernel.name));
+        if is_cooperative(&kernel.launch.source) {
+            continue;
+        }
         let options = back::hlsl::Options {
             shader_model: back::hlsl::ShaderModel::V6_0,
             fake_missing_bindings: true,
@@ -95,9 +105,17 @@ fn translate_to_metal_and_direct3d() {
 }
 
 #[test]
+fn cooperative_matrices_come_in_every_transposition() {
+    let kernels = launches().into_iter().filter(|k| is_cooperative(&k.launch.source)).count();
+    assert_eq!(kernels, 4);
+}
+
+#[test]
 fn translate_to_opengl_where_it_has_what_they_need() {
     let mut written = 0;
-    for kernel in launches().into_iter().filter(|k| !uses_subgroups(&k.launch.source)) {
+    for kernel in
+        launches().into_iter().filter(|k| !uses_subgroups(&k.launch.source) && !is_cooperative(&k.launch.source))
+    {
         let (module, info) = validated(&kernel);
         let options = back::glsl::Options {
             version: back::glsl::Version::Embedded { version: 310, is_webgl: false },
@@ -120,11 +138,17 @@ fn translate_to_opengl_where_it_has_what_they_need() {
 
 #[test]
 fn translate_to_spirv_that_its_validator_accepts() {
-    let options = back::spv::Options { lang_version: (1, 3), ..Default::default() };
     for kernel in launches() {
         let (module, info) = validated(&kernel);
+        let cooperative = is_cooperative(&kernel.launch.source);
+        let lang_version = if cooperative { (1, 6) } else { (1, 3) };
+        let options = back::spv::Options { lang_version, ..Default::default() };
         let words = back::spv::write_vec(&module, &info, &options, None)
             .unwrap_or_else(|e| panic!("{}: SPIR-V: {e}", kernel.name));
+        if cooperative {
+            // Newer than the validators that distributions ship.
+            continue;
+        }
         let mut check = Command::new("spirv-val")
             .args(["--target-env", "vulkan1.1", "-"])
             .stdin(Stdio::piped())

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ocellus::device::{Choices, Device, Tuning};
 use ocellus::error::Result;
-use ocellus::graph::{Binding, Capabilities, Graph, Kernel, Launch, Layout, Op, Tolerance};
+use ocellus::graph::{Binding, Capabilities, Ending, Graph, Kernel, Launch, Layout, Op, Tolerance};
 use ocellus::tensor::{Array, Meta, View, ViewMut};
 
 /// `output[i] = 2 input[i]`, with kernels that multiply by other numbers too.
@@ -82,7 +82,7 @@ fn double(device: &Device, factors: &'static [&'static str], n: usize) -> Result
     let y = graph.apply(Double { factors }, &[x])?;
     graph.output("y", y);
     let weights = device.weights(Layout::parameters(&graph), Layout::states(&graph), 0)?;
-    let mut program = device.compile(&graph, &weights, None)?;
+    let mut program = device.compile(&graph, &weights, Ending::Nothing)?;
     let values: Vec<f32> = (1..=n).map(|i| i as f32).collect();
     Ok(program.execute(&[("x", bytemuck::cast_slice(&values))])?.remove(0).f32().to_vec())
 }

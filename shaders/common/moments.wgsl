@@ -9,8 +9,3 @@ fn combine(x: Part, y: Part) -> Part {
     let difference = y.a - x.a;
     return Part(n, x.a + difference * share, x.b + y.b + difference * difference * (x.n * share));
 }
-
-fn store(part: u32, c: u32, total: Part) {
-    output[2u * part * C + c] = total.a;
-    output[(2u * part + 1u) * C + c] = total.b / total.n;
-}

@@ -1,6 +1,3 @@
-@group(0) @binding(1) var<storage, read> input: array<V>;           // [rows, C]
-@group(0) @binding(2) var<storage, read_write> output: array<V>;    // [parts, 2, C]
-
 // Shifted by one of the elements: squares of what is left do not cancel, however large the mean.
 fn gather(first: u32, end: u32, step: u32, c: u32) -> Part {
     let shift = input[min(first, p.items - 1u) * C + c];

@@ -2,7 +2,7 @@ use serde::Serialize;
 
 use crate::device::Device;
 use crate::error::Result;
-use crate::graph::{Graph, Kind, Layout, Place, Plan, Update, least_traffic, optimize};
+use crate::graph::{Graph, Kind, Layout, Passes, Place, Plan, Update, least_traffic, optimize};
 
 /// What a program costs as far as that follows from its plan: the same on every machine with such a device.
 #[derive(Clone, Debug, Serialize)]
@@ -23,7 +23,7 @@ pub struct Costs {
 }
 
 /// One step of a [`Costs`].
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct StepCosts {
     /// The op.
     pub op: &'static str,
@@ -37,18 +37,20 @@ pub struct StepCosts {
     pub place: String,
     /// Bytes read and written.
     pub bytes: u64,
+    /// Floating-point operations of the op's definition.
+    pub flops: u64,
     /// Dispatches, on a GPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dispatches: Option<usize>,
 }
 
 impl Costs {
-    /// Plans `graph` as [`Device::compile`] would, and compiles nothing.
+    /// Plans `graph` as [`Device::compile_with`] would, and compiles nothing.
     ///
     /// Errors: if an op cannot be lowered.
-    pub fn of(device: &Device, graph: &Graph, update: Option<&dyn Update>) -> Result<Self> {
+    pub fn of(device: &Device, graph: &Graph, update: Option<&dyn Update>, passes: Passes) -> Result<Self> {
         let bytes_least = least_traffic(graph, update)?;
-        let graph = optimize(graph, device.passes())?;
+        let graph = optimize(graph, passes)?;
         let (plan, kernels) = match device {
             Device::Gpu(gpu) => {
                 let (plan, kernels) = gpu.plan(&graph)?;
@@ -70,6 +72,7 @@ impl Costs {
                     shape: node.meta.dims().to_vec(),
                     place: describe(plan.place(step.value)),
                     bytes: plan.step_bytes(step),
+                    flops: plan.step_flops(step),
                     dispatches: kernel.map(|k| k.launches.len()),
                 }
             })

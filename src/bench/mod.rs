@@ -4,6 +4,7 @@
 mod costs;
 mod network;
 mod peak;
+mod profile;
 
 use std::time::Instant;
 
@@ -11,12 +12,13 @@ use serde::Serialize;
 
 use crate::device::{Device, Program};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Layout, Value};
+use crate::graph::{Ending, Graph, Layout, Value};
 use crate::ops::{self, Conv2d};
 use crate::tensor::Meta;
 
 pub use costs::{Costs, StepCosts};
 pub use peak::Peak;
+pub use profile::{Profile, StepTime};
 
 /// One line of a report; what does not apply is left out.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -113,8 +115,8 @@ impl Bench {
         let mut measurement = match suite {
             Suite::Peak => self.peak.measurement(name)?,
             Suite::Kernel => self.kernel(name)?,
-            Suite::Training => network::training(&self.device, name)?,
-            Suite::Inference => network::inference(&self.device, name)?,
+            Suite::Training => network::measure(&self.device, name, true)?,
+            Suite::Inference => network::measure(&self.device, name, false)?,
         };
         measurement.suite = match suite {
             Suite::Peak => "peak",
@@ -137,7 +139,7 @@ impl Bench {
         let (result, flops) = kernel_graph(&mut graph, name)?;
         graph.keep(result);
         let weights = self.device.weights(Layout::parameters(&graph), Layout::states(&graph), 0)?;
-        let mut program = self.device.compile(&graph, &weights, None)?;
+        let mut program = self.device.compile(&graph, &weights, Ending::Nothing)?;
         feed_noise(&mut program)?;
         let times = time(&mut program, &[])?;
         Ok(Measurement {

@@ -2,13 +2,12 @@
 //! network on digits; W3, ResNet-20 in its CIFAR form.
 
 use super::{Costs, Measurement, feed_noise, time};
-use crate::data::Normalization;
+use crate::data::{Augment, Normalization, Seed};
 use crate::device::{Device, Program};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Layout};
+use crate::graph::Layout;
 use crate::nn::{Model, Sequential, zoo};
 use crate::tasks::Classifier;
-use crate::tensor::Meta;
 use crate::train::{Adam, Optimizer, Task};
 
 struct Workload {
@@ -39,19 +38,34 @@ fn workload(name: &str) -> Result<Workload> {
     }
 }
 
-/// A training step: preprocessing, forward, backward, Adam.
-pub(super) fn training(device: &Device, name: &str) -> Result<Measurement> {
-    let work = workload(name)?;
-    let graph = classifier(&work)?.training_graph(work.batch, 0)?;
-    let update = Optimizer::Adam(Adam::default()).update();
-    measure(device, &work, &graph, Some(update))
+/// A program with everything it needs to run.
+pub(super) struct Ready {
+    pub program: Program,
+    pub costs: Costs,
+    pub scalars: Vec<f32>,
+    pub batch: usize,
 }
 
-/// A forward pass at the training batch size.
-pub(super) fn inference(device: &Device, name: &str) -> Result<Measurement> {
+/// A training step — preprocessing, forward, backward, Adam — or a forward pass at the same batch size.
+pub(super) fn ready(device: &Device, name: &str, training: bool) -> Result<Ready> {
     let work = workload(name)?;
-    let graph = classifier(&work)?.inference_graph(work.batch)?;
-    measure(device, &work, &graph, None)
+    let classifier = classifier(&work)?;
+    let update = training.then(|| Optimizer::Adam(Adam::default()).update());
+    let graph = match training {
+        true => classifier.training_graph(work.batch, 0)?,
+        false => classifier.inference_graph(work.batch)?,
+    };
+    let moments = update.as_ref().map_or(0, |u| u.moments());
+    let weights = device.weights(Layout::parameters(&graph), Layout::states(&graph), moments)?;
+    let initial = work.model.initialize(Seed(0))?;
+    weights.set(|name| initial.get(name))?;
+    let mut program = device.compile(&graph, &weights, update.clone())?;
+    feed_noise(&mut program)?;
+    let [h, w, _] = work.model.input;
+    let row = Augment::default().row(Seed(0), 0, 0, [h, w]);
+    program.feed("rows", bytemuck::cast_slice(&row.repeat(work.batch)))?;
+    let costs = Costs::of(device, &graph, update.as_deref(), device.passes())?;
+    Ok(Ready { program, costs, scalars: update.map_or(Vec::new(), |u| u.scalars(1e-4, 1)), batch: work.batch })
 }
 
 fn classifier(work: &Workload) -> Result<Classifier> {
@@ -60,40 +74,17 @@ fn classifier(work: &Workload) -> Result<Classifier> {
     Classifier::new(work.model.clone(), (0..work.classes).map(|i| i.to_string()).collect(), normalization)
 }
 
-fn measure(
-    device: &Device,
-    work: &Workload,
-    graph: &Graph,
-    update: Option<std::sync::Arc<dyn crate::graph::Update>>,
-) -> Result<Measurement> {
-    let moments = update.as_ref().map_or(0, |u| u.moments());
-    let weights = device.weights(Layout::parameters(graph), Layout::states(graph), moments)?;
-    let initial = work.model.initialize(crate::data::Seed(0))?;
-    weights.set(|name| initial.get(name))?;
-    let mut program = device.compile(graph, &weights, update.clone())?;
-    feed_noise(&mut program)?;
-    let row =
-        crate::data::Augment::default().row(crate::data::Seed(0), 0, 0, [work.model.input[0], work.model.input[1]]);
-    program.feed("rows", bytemuck::cast_slice(&row.repeat(work.batch)))?;
-    let costs = Costs::of(device, graph, update.as_deref())?;
-    let scalars = update.map_or(Vec::new(), |u| u.scalars(1e-4, 1));
+pub(super) fn measure(device: &Device, name: &str, training: bool) -> Result<Measurement> {
+    let Ready { mut program, costs, scalars, batch } = ready(device, name, training)?;
     let times = time(&mut program, &scalars)?;
+    let flops: u64 = costs.steps.iter().map(|s| s.flops).sum();
     Ok(Measurement {
-        gflops: Some(flops(&program) as f64 / times.median / 1e6),
-        images_per_s: Some(work.batch as f64 / times.median * 1e3),
+        gflops: Some(flops as f64 / times.median / 1e6),
+        images_per_s: Some(batch as f64 / times.median * 1e3),
         peak_device_bytes: Some(program.device_bytes()),
         dispatches: program.dispatches(),
         bytes_moved: Some(costs.bytes_moved),
         bytes_least: Some(costs.bytes_least),
         ..times.measurement()
     })
-}
-
-fn flops(program: &Program) -> u64 {
-    let graph = &program.plan().graph;
-    let of = |node: &crate::graph::Node| {
-        let metas: Vec<&Meta> = node.inputs.iter().map(|&v| graph.meta(v)).collect();
-        node.op().map_or(0, |op| op.flops(&metas, &node.meta))
-    };
-    graph.nodes().iter().map(of).sum()
 }

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::{Measurement, Times, time};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::graph::{Binding, Capabilities, Graph, Kernel, Launch, Layout, Op, Tolerance};
+use crate::graph::{Binding, Capabilities, Ending, Graph, Kernel, Launch, Layout, Op, Tolerance};
 use crate::tensor::{Array, Meta, View, ViewMut};
 
 /// A device's measured peaks.
@@ -107,7 +107,7 @@ fn copy(device: &Device) -> Result<Measurement> {
 fn timed(device: &Device, mut graph: Graph, result: crate::graph::Value) -> Result<Times> {
     graph.keep(result);
     let weights = device.weights(Layout::parameters(&graph), Layout::states(&graph), 0)?;
-    let mut program = device.compile(&graph, &weights, None)?;
+    let mut program = device.compile(&graph, &weights, Ending::Nothing)?;
     super::feed_noise(&mut program)?;
     time(&mut program, &[])
 }

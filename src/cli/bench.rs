@@ -1,7 +1,7 @@
 use clap::{Args, ValueEnum};
 
 use super::Common;
-use crate::bench::{self, Measurement, NAMES, Suite};
+use crate::bench::{self, Measurement, NAMES, StepTime, Suite};
 use crate::device::Tuning;
 use crate::error::{Error, Result};
 
@@ -15,7 +15,13 @@ pub(super) struct Bench {
     /// First measure, on a GPU, every kernel of what is to be measured, and remember the fastest.
     #[arg(long)]
     tune: bool,
+    /// Show where the time of W1, W2 and W3 goes, step by step, instead of measuring the whole.
+    #[arg(long)]
+    profile: bool,
 }
+
+/// Steps shown by name in a profile.
+const LONGEST: usize = 25;
 
 #[derive(Clone, Copy, ValueEnum)]
 enum SuiteName {
@@ -52,6 +58,11 @@ impl Bench {
         let wanted = NAMES.iter().filter(|(s, n)| {
             suite.is_none_or(|wanted| *s == wanted) && (self.names.is_empty() || self.names.iter().any(|w| w == n))
         });
+        if self.profile {
+            return wanted
+                .filter(|(suite, _)| matches!(suite, Suite::Training | Suite::Inference))
+                .try_for_each(|&(suite, name)| show_profile(&bench, suite, name, common));
+        }
         if !common.json {
             super::print(format!(
                 "{:<10} {:<20} {:>10} {:>9} {:>8} {:>10} {:>9} {:>8} {:>10} {:>10} {:>10}",
@@ -74,6 +85,43 @@ impl Bench {
         }
         Ok(())
     }
+}
+
+fn show_profile(bench: &bench::Bench, suite: Suite, name: &str, common: &Common) -> Result<()> {
+    let profile = bench.profile(name, suite == Suite::Training)?;
+    if common.json {
+        return super::print(super::json(&profile)?);
+    }
+    let kind = if suite == Suite::Training { "training step" } else { "forward pass" };
+    super::print(format!(
+        "{name}, {kind}: {:.3} ms in {} steps\n{:<20} {:<24} {:<22} {:<18} {:>8} {:>6} {:>9} {:>7} {:>12}",
+        profile.ms,
+        profile.steps.len(),
+        "op",
+        "layer",
+        "kernel",
+        "result",
+        "ms",
+        "",
+        "GFLOP/s",
+        "GB/s",
+        "of roofline"
+    ))?;
+    let line = |name: [&str; 4], ms: f64, rest: String| {
+        let [op, layer, kernel, shape] = name;
+        let share = 100.0 * ms / profile.ms;
+        super::print(format!("{op:<20} {layer:<24} {kernel:<22} {shape:<18} {ms:>8.3} {share:>4.0} % {rest}"))
+    };
+    let (longest, rest) = profile.steps.split_at(LONGEST.min(profile.steps.len()));
+    for StepTime { op, layer, kernel, shape, ms, gflops, gbytes_per_s, share_of_roofline } in longest {
+        let shape: Vec<String> = shape.iter().map(usize::to_string).collect();
+        let share = 100.0 * share_of_roofline;
+        line([op, layer, kernel, &shape.join("x")], *ms, format!("{gflops:>9.1} {gbytes_per_s:>7.1} {share:>10.0} %"))?;
+    }
+    if !rest.is_empty() {
+        line([&format!("{} others", rest.len()), "", "", ""], rest.iter().map(|s| s.ms).sum(), String::new())?;
+    }
+    super::print("")
 }
 
 fn row(m: &Measurement) -> String {

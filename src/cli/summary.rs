@@ -1,14 +1,17 @@
+use std::fmt;
 use std::path::Path;
 
 use clap::Args;
+use serde::Serialize;
 
 use super::Common;
 use crate::bench::{Costs, StepCosts};
 use crate::data::Normalization;
 use crate::error::Result;
-use crate::nn::{Model, zoo};
+use crate::graph::Passes;
+use crate::nn::{self, Model, zoo};
 use crate::tasks::Classifier;
-use crate::train::{Adam, Optimizer, RunFolder, Task};
+use crate::train::{Adam, Optimizer, RunFolder, Session, Task};
 
 #[derive(Args)]
 pub(super) struct Summary {
@@ -26,27 +29,69 @@ pub(super) struct Summary {
     /// Show the training step instead, as it is planned for DEVICE: each op with its kernel, place and memory traffic.
     #[arg(long)]
     plan: bool,
+    /// With --plan: compute forward values again for the backward pass instead of keeping them.
+    #[arg(long, requires = "plan")]
+    remat: bool,
+}
+
+/// A network and what it takes on a device.
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    network: nn::Summary,
+    /// For which memory is given.
+    device: String,
+    /// Pictures at once.
+    batch: u32,
+    /// Device memory of inference: weights, pictures, intermediate values, scratch.
+    inference_bytes: u64,
+    /// Device memory of training with Adam: also gradients and two moments for each parameter, and what the backward pass
+    /// needs of the forward pass.
+    training_bytes: u64,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { network, device, batch, inference_bytes, training_bytes } = self;
+        let [inference, training] = [inference_bytes, training_bytes].map(|b| *b as f64 / f64::from(1 << 20));
+        writeln!(f, "{network}")?;
+        write!(f, "memory: {inference:.1} MiB for batches of {batch} on {device}, {training:.1} MiB to train on them")
+    }
+}
+
+/// The network as a classifier; its classes have no names yet.
+fn classifier(model: &Model) -> Result<Classifier> {
+    let units = model.summary()?.layers.last().map_or(1, |layer| layer.output.iter().product());
+    let classes = (0..units.max(2)).map(|i: usize| i.to_string()).collect();
+    let normalization = Normalization { mean: vec![0.0; model.input[2]], std: vec![1.0; model.input[2]] };
+    Classifier::new(model.clone(), classes, normalization)
 }
 
 impl Summary {
     pub fn run(&self, common: &Common) -> Result<()> {
         let model = self.model()?;
         if self.plan {
-            return self.show_plan(model, common);
+            return self.show_plan(&model, common);
         }
-        let summary = model.summary(self.batch_size as usize)?;
-        super::print(if common.json { super::json(&summary)? } else { summary.to_string().trim_end().to_owned() })
+        let device = common.open_device(&common.device)?;
+        let needed =
+            |update| Session::new(classifier(&model)?, &device, update, 0)?.needed_bytes(self.batch_size as usize);
+        let report = Report {
+            network: model.summary()?,
+            device: device.name(),
+            batch: self.batch_size,
+            inference_bytes: needed(None)?,
+            training_bytes: needed(Some(Optimizer::Adam(Adam::default()).update()))?,
+        };
+        super::print(if common.json { super::json(&report)? } else { report.to_string() })
     }
 
     /// Of a step that trains a classifier with Adam.
-    fn show_plan(&self, model: Model, common: &Common) -> Result<()> {
+    fn show_plan(&self, model: &Model, common: &Common) -> Result<()> {
         let device = common.open_device(&common.device)?;
-        let units = model.summary(1)?.layers.last().map_or(1, |layer| layer.output.iter().product());
-        let classes = (0..units.max(2)).map(|i: usize| i.to_string()).collect();
-        let normalization = Normalization { mean: vec![0.0; model.input[2]], std: vec![1.0; model.input[2]] };
-        let graph = Classifier::new(model, classes, normalization)?.training_graph(self.batch_size as usize, 0)?;
+        let graph = classifier(model)?.training_graph(self.batch_size as usize, 0)?;
         let update = Optimizer::Adam(Adam::default()).update();
-        let costs = Costs::of(&device, &graph, Some(update.as_ref()))?;
+        let costs = Costs::of(&device, &graph, Some(update.as_ref()), Passes { remat: self.remat, ..device.passes() })?;
         if common.json {
             return super::print(super::json(&costs)?);
         }

@@ -8,9 +8,10 @@ mod weights;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Kind, Op, Place, Plan, Update, Value};
+use crate::graph::{Ending, Footprint, Graph, Kind, Op, Place, Plan, Value};
 use crate::tensor::{Meta, Tensor, View, ViewMut};
 use memory::Memory;
 use weights::Arenas;
@@ -21,11 +22,9 @@ pub struct Program {
     plan: Plan,
     steps: Arc<[Planned]>,
     weights: Weights,
-    update: Option<Arc<dyn Update>>,
-    pools: Vec<Memory>,
+    ending: Ending,
     inputs: Vec<(String, Memory)>,
     constants: Memory,
-    scratch: Vec<f32>,
     results: VecDeque<Vec<Tensor>>,
 }
 
@@ -37,13 +36,28 @@ struct Planned {
     scratch: usize,
 }
 
+fn plan(graph: &Graph, weights: &Weights) -> Result<(Plan, Vec<Planned>)> {
+    let plan = Plan::new(graph, weights.parameters(), weights.states(), false, |_, _| Vec::new())?;
+    let steps = plan.steps.iter().map(|s| Planned::new(&plan, s.value)).collect();
+    Ok((plan, steps))
+}
+
+fn footprint_of(plan: &Plan, steps: &[Planned]) -> Footprint {
+    let scratch = steps.iter().map(|s| s.scratch).max().unwrap_or(0);
+    Footprint::of(plan, 4 * scratch, 1)
+}
+
+/// The memory that a program for `graph` will take besides the weights.
+pub fn footprint(graph: &Graph, weights: &Weights) -> Result<Footprint> {
+    plan(graph, weights).map(|(plan, steps)| footprint_of(&plan, &steps))
+}
+
 impl Program {
-    /// Plans `graph` and takes the memory it needs. With an update, a run ends by moving the parameters.
-    pub fn new(graph: &Graph, weights: &Weights, update: Option<Arc<dyn Update>>) -> Result<Self> {
-        let plan = Plan::new(graph, weights.parameters(), weights.states(), false, |_, _| Vec::new())?;
+    /// Plans `graph` and takes the memory it needs.
+    pub fn new(graph: &Graph, weights: &Weights, ending: Ending) -> Result<Self> {
+        let (plan, steps) = plan(graph, weights)?;
         let graph = &plan.graph;
-        let steps: Arc<[Planned]> = plan.steps.iter().map(|s| Planned::new(&plan, s.value)).collect();
-        let scratch = steps.iter().map(|s| s.scratch).max().unwrap_or(0);
+        weights.reserve(&footprint_of(&plan, &steps));
         let inputs = graph
             .nodes()
             .iter()
@@ -52,15 +66,12 @@ impl Program {
             .collect();
         let mut constants = Memory::new(plan.constants.len());
         constants.bytes_mut().copy_from_slice(&plan.constants);
-        let pools = plan.pools.iter().map(|&bytes| Memory::new(bytes)).collect();
         Ok(Self {
-            steps,
+            steps: steps.into(),
             weights: weights.clone(),
-            update,
-            pools,
+            ending,
             inputs,
             constants,
-            scratch: vec![0.0; scratch],
             results: VecDeque::new(),
             plan,
         })
@@ -85,8 +96,7 @@ impl Program {
 
     /// Fills the memory of intermediate values with NaN, so that a test sees what an op leaves unwritten.
     pub fn poison(&mut self) {
-        self.pools.iter_mut().for_each(|p| p.bytes_mut().fill(0xff));
-        self.scratch.fill(f32::NAN);
+        self.weights.lock().poison();
     }
 
     /// Executes every step, then the update with its scalars; the results wait for [`Program::take_result`].
@@ -100,21 +110,48 @@ impl Program {
         let mut arenas = weights.lock();
         let steps = self.steps.clone();
         steps.iter().for_each(|step| self.step(step, &mut arenas));
-        if !self.plan.graph.updates().is_empty() {
-            let Arenas { states, next_states, .. } = &mut *arenas;
-            for (state, _) in self.plan.graph.updates() {
-                let node = self.plan.graph.node(*state);
-                if let Place::State(offset) = self.plan.place(*state) {
-                    let range = offset..offset + node.meta.bytes();
-                    states.bytes_mut()[range.clone()].copy_from_slice(&next_states.bytes()[range]);
-                }
-            }
-        }
+        self.gather(&mut arenas);
         self.collect(&mut arenas)?;
-        if let Some(update) = &self.update {
-            arenas.update(update.as_ref(), scalars, weights.parameters().decayed());
-        }
+        self.finish(&mut arenas, scalars);
         Ok(())
+    }
+
+    /// Copies gradients and new states that are pieces of other values to their places.
+    fn gather(&mut self, arenas: &mut Arenas) {
+        let copies: Vec<_> = self.plan.gathered_gradients().chain(self.plan.renewed_states()).collect();
+        copies.into_iter().for_each(|copy| self.copy(copy, arenas));
+    }
+
+    /// Moves the parameters, or adds the gradients up.
+    fn finish(&mut self, arenas: &mut Arenas, scalars: &[f32]) {
+        let decayed = self.weights.parameters().decayed();
+        match &self.ending {
+            Ending::Nothing => {}
+            Ending::Update(update) => arenas.update(update.as_ref(), scalars, decayed, false),
+            Ending::UpdateBySum(update) => arenas.update(update.as_ref(), scalars, decayed, true),
+            Ending::Accumulate => arenas.accumulate(scalars[0], scalars[1] != 0.0),
+        }
+    }
+
+    /// The time of each step of a run, and of the update at its end: the least of `runs` runs.
+    pub fn profile(&mut self, runs: usize, scalars: &[f32]) -> Result<Vec<Duration>> {
+        let steps = self.steps.clone();
+        let mut least = vec![Duration::MAX; steps.len() + 1];
+        for _ in 0..runs {
+            let measured = rayon::scope(|_| {
+                let weights = self.weights.clone();
+                let mut arenas = weights.lock();
+                let mut times: Vec<Duration> = Vec::with_capacity(least.len());
+                times.extend(steps.iter().map(|step| timed(|| self.step(step, &mut arenas))));
+                times.push(timed(|| {
+                    self.gather(&mut arenas);
+                    self.finish(&mut arenas, scalars);
+                }));
+                times
+            });
+            least.iter_mut().zip(measured).for_each(|(least, time)| *least = time.min(*least));
+        }
+        Ok(least)
     }
 
     fn step(&mut self, step: &Planned, arenas: &mut Arenas) {
@@ -130,7 +167,13 @@ impl Program {
         // SAFETY: as above; the plan lets no value share memory with another that is alive at the same step, so that
         // this range overlaps none of the views.
         let bytes = unsafe { std::slice::from_raw_parts_mut(pointer, meta.bytes()) };
-        step.op.cpu(&views, ViewMut::new(meta, bytes), &mut self.scratch[..step.scratch]);
+        step.op.cpu(&views, ViewMut::new(meta, bytes), &mut arenas.scratch.f32_mut()[..step.scratch]);
+    }
+
+    fn copy(&mut self, (from, to, bytes): (Place, Place, usize), arenas: &mut Arenas) {
+        let (from, to) = (self.pointer(from, arenas), self.pointer(to, arenas));
+        // SAFETY: the plan gives both `bytes` bytes inside their memory, and they are not the same place.
+        unsafe { std::ptr::copy_nonoverlapping(from, to, bytes) };
     }
 
     fn pointer(&mut self, place: Place, arenas: &mut Arenas) -> *mut u8 {
@@ -141,7 +184,7 @@ impl Program {
             Place::NextState(offset) => (&mut arenas.next_states, offset),
             Place::Input(i) => (&mut self.inputs[i].1, 0),
             Place::Constant(offset) => (&mut self.constants, offset),
-            Place::Pool { pool, offset } => (&mut self.pools[pool], offset),
+            Place::Pool { pool, offset } => (&mut arenas.pools[pool], offset),
         };
         debug_assert!(offset <= memory.len());
         // SAFETY: the plan's offsets lie inside the memory they are for.
@@ -173,11 +216,15 @@ impl Program {
         self.results.len()
     }
 
-    /// Bytes of memory: intermediate values, inputs, constants, scratch, and the arenas.
-    pub fn device_bytes(&self) -> u64 {
-        let own = self.pools.iter().chain(self.inputs.iter().map(|(_, m)| m)).chain([&self.constants]);
-        let own: usize = own.map(Memory::len).sum();
-        (own + self.scratch.len() * 4 + self.weights.lock().bytes()) as u64
+    /// The weights it works on.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// Bytes of inputs and constants.
+    pub fn own_bytes(&self) -> u64 {
+        let own: usize = self.inputs.iter().map(|(_, m)| m).chain([&self.constants]).map(Memory::len).sum();
+        own as u64
     }
 
     /// The plan it executes.
@@ -196,4 +243,10 @@ impl Planned {
         let scratch = op.cpu_scratch(&metas, &node.meta);
         Self { op: op.clone(), output: placed(value), inputs, scratch }
     }
+}
+
+fn timed(f: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    f();
+    start.elapsed()
 }

@@ -5,7 +5,7 @@ use super::context::Gpu;
 use super::lone::{lone_graph, lone_program, lone_result};
 use crate::cpu;
 use crate::error::{Error, Result};
-use crate::graph::{Comparison, Graph, Layout, Op, Tolerance};
+use crate::graph::{Comparison, Ending, Graph, Layout, Op, Tolerance};
 use crate::ops::{FAMILIES, Given, Sample, Values};
 use crate::tensor::{Array, DType, Meta, Tensor};
 
@@ -93,7 +93,7 @@ pub(super) fn draw(op: &Arc<dyn Op>, metas: &[Meta], values: impl Fn(&str, usize
 
 fn on_cpu(graph: &Graph, inputs: &[Tensor]) -> Result<Array> {
     let weights = cpu::Weights::new(Arc::new(Layout::parameters(graph)), Arc::new(Layout::states(graph)), 0);
-    let mut program = cpu::Program::new(graph, &weights, None)?;
+    let mut program = cpu::Program::new(graph, &weights, Ending::Nothing)?;
     for (i, tensor) in inputs.iter().enumerate() {
         program.feed(&format!("x{i}"), tensor.bytes())?;
     }

@@ -94,7 +94,10 @@ impl Choices {
 
 /// Under what the kernels of an op are known.
 pub(super) fn key(op: &dyn Op, kernels: &[Kernel]) -> String {
+    // How often a kernel repeats a launch may depend on the batch size.
+    let mut met = BTreeSet::new();
     let launches = kernels.iter().flat_map(|kernel| kernel.launches.iter().map(|launch| launch.source.as_str()));
+    let launches = launches.filter(|&text| met.insert(text));
     let variants = kernels.iter().map(|kernel| kernel.variant.as_str());
     format!("{}-{:016x}", op.name(), fingerprint(variants.chain(launches)))
 }

@@ -18,6 +18,9 @@ pub struct Gpu {
     pub(super) tuner: Mutex<Tuner>,
 }
 
+/// Buffers take a multiple of this many bytes, so that bindings of whole vectors fit.
+pub(super) const UNIT: usize = 256;
+
 /// A compiled kernel and the layout of its bindings.
 pub(super) struct Pipeline {
     pub compute: wgpu::ComputePipeline,
@@ -35,10 +38,18 @@ impl Gpu {
     /// Opens an adapter.
     pub fn from_adapter(adapter: &wgpu::Adapter) -> Result<Arc<Self>> {
         let summary = adapter::describe(adapter);
-        let wanted = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16;
+        let mut wanted = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16;
+        let cooperative = multiplies_together(adapter);
+        wanted.set(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, cooperative);
+        let experimental_features = match cooperative {
+            // SAFETY: the user asks for the feature, knowing that it is experimental.
+            true => unsafe { wgpu::ExperimentalFeatures::enabled() },
+            false => wgpu::ExperimentalFeatures::disabled(),
+        };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("ocellus"),
             required_features: adapter.features() & wanted,
+            experimental_features,
             required_limits: adapter.limits(),
             ..Default::default()
         };
@@ -55,6 +66,7 @@ impl Gpu {
                 subgroup: None,
                 workgroup_memory: limits.max_compute_workgroup_storage_size,
                 invocations: limits.max_compute_invocations_per_workgroup,
+                cooperative,
                 software: summary.software,
             },
             device,
@@ -77,6 +89,11 @@ impl Gpu {
     /// What its kernels may use.
     pub fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    /// Bytes that the allocator of device memory has given out, where there is one that says so.
+    pub fn allocated_bytes(&self) -> Option<u64> {
+        self.device.generate_allocator_report().map(|report| report.total_allocated_bytes)
     }
 
     /// The subgroup size, if it is fixed and invocations fill subgroups in order: WGSL promises neither, so a kernel
@@ -171,7 +188,7 @@ impl Gpu {
         let errors = [validation.pop(), internal.pop()].map(pollster::block_on);
         if let Some(error) = pollster::block_on(memory.pop()) {
             let message = format!("{at}: out of device memory: {error}; try a smaller --batch-size or --image-size");
-            return Err(Error::device(message));
+            return Err(Error::memory(message));
         }
         match errors.into_iter().flatten().next() {
             Some(error) => Err(Error::device(format!("{at}: {}: {error}", self.summary.name))),
@@ -179,11 +196,11 @@ impl Gpu {
         }
     }
 
-    /// A buffer for compute, zeroed. `bytes` is rounded up so that bindings of whole vectors fit.
+    /// A buffer for compute, zeroed.
     pub(super) fn buffer(&self, label: &str, bytes: usize) -> wgpu::Buffer {
         self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
-            size: bytes.max(1).next_multiple_of(256) as u64,
+            size: bytes.max(1).next_multiple_of(UNIT) as u64,
             usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
             mapped_at_creation: false,
         })
@@ -210,7 +227,7 @@ impl Gpu {
         }
         let (need, limit) = (bytes >> 20, limit >> 20);
         let kind = if bound { "binding" } else { "buffer" };
-        Err(Error::device(format!(
+        Err(Error::memory(format!(
             "{what} needs a {kind} of {need} MiB, but {} allows {limit} MiB; try a smaller --batch-size or --image-size, or --device cpu",
             self.summary.name
         )))
@@ -223,6 +240,15 @@ impl Gpu {
             None => Ok(()),
         }
     }
+}
+
+/// Whether the user asks for products of cooperative matrices of 8×8 f32, and the adapter has them.
+fn multiplies_together(adapter: &wgpu::Adapter) -> bool {
+    let f32 = wgpu::CooperativeScalarType::F32;
+    std::env::var_os("OCELLUS_COOPERATIVE_MATRIX").is_some_and(|value| value == "1")
+        && adapter.features().contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX)
+        && (adapter.cooperative_matrix_properties().iter())
+            .any(|p| [p.m_size, p.n_size, p.k_size] == [8; 3] && p.ab_type == f32 && p.cr_type == f32)
 }
 
 impl Binding {

@@ -4,7 +4,7 @@ use super::context::Gpu;
 use super::program::Program;
 use super::weights::Weights;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Layout, Op, Value};
+use crate::graph::{Ending, Graph, Layout, Op, Value};
 use crate::tensor::{Meta, Tensor};
 
 /// One op as a graph of its own, with its result; inputs are `x0`, `x1`, ….
@@ -24,7 +24,7 @@ pub fn lone_graph(op: &Arc<dyn Op>, inputs: &[Meta]) -> Result<(Graph, Value)> {
 /// Errors: if it does not fit the adapter.
 pub fn lone_program(gpu: &Arc<Gpu>, graph: &Graph, variant: usize) -> Result<Program> {
     let weights = Weights::new(gpu, Arc::new(Layout::parameters(graph)), Arc::new(Layout::states(graph)), 0)?;
-    Program::with_kernels(gpu, graph, &weights, None, &|_, kernels| variant.min(kernels.len() - 1))
+    Program::with_kernels(gpu, graph, &weights, Ending::Nothing, &|_, kernels| variant.min(kernels.len() - 1))
 }
 
 /// The result of such a program on these inputs. Its memory is poisoned with NaN first.

@@ -12,6 +12,8 @@ mod certify;
 mod choices;
 mod context;
 mod lone;
+mod pace;
+mod profile;
 mod program;
 mod readback;
 mod tuner;

@@ -2,11 +2,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::context::{Gpu, Pipeline};
+use super::pace::{Pace, SUBMIT};
 use super::readback::{self, Readback};
 use super::weights::{Arenas, Weights};
 use crate::error::{Error, Result};
 use crate::graph::{
-    Binding, Graph, Kernel, Kind, Launch, Layout, NORM_PARTIALS, Node, Place, Plan, Step, Update, Value, clip_launches,
+    Binding, Ending, Footprint, Graph, Kernel, Kind, Launch, Layout, Node, Place, Plan, Update, Value,
+    accumulate_launch, clip_launches,
 };
 use crate::tensor::{Meta, Tensor};
 
@@ -20,25 +22,38 @@ pub struct Program {
     weights: Weights,
     buffers: Buffers,
     dispatches: Vec<Dispatch>,
+    /// Those of the update, in the end.
+    moving: Vec<Dispatch>,
     scalars: Option<wgpu::Buffer>,
     inputs: Vec<(String, usize)>,
     spare: Vec<wgpu::Buffer>,
     pending: VecDeque<Readback>,
     variants: Vec<(String, String)>,
+    pace: Pace,
 }
 
 struct Buffers {
     pools: Vec<wgpu::Buffer>,
     inputs: Vec<wgpu::Buffer>,
     constants: wgpu::Buffer,
-    norm: wgpu::Buffer,
 }
 
 /// One dispatch, ready to be recorded.
-struct Dispatch {
+pub(super) struct Dispatch {
     pipeline: Arc<Pipeline>,
     group: wgpu::BindGroup,
     workgroups: [u32; 3],
+    /// The step of the plan that it belongs to, unless it is part of the update.
+    pub step: usize,
+}
+
+impl Dispatch {
+    pub fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
+        let [x, y, z] = self.workgroups;
+        pass.set_pipeline(&self.pipeline.compute);
+        pass.set_bind_group(0, &self.group, &[]);
+        pass.dispatch_workgroups(x, y, z);
+    }
 }
 
 /// Which kernel of an op to take, out of those which suit the adapter, the preferred first.
@@ -46,13 +61,13 @@ pub type Choice<'a> = dyn Fn(&Node, &[Kernel]) -> usize + 'a;
 
 impl Program {
     /// Plans `graph`, takes the memory it needs and compiles its kernels: those which the tuner prefers, compared with
-    /// the CPU before they are first used. With an update, a run ends by moving the parameters.
+    /// the CPU before they are first used.
     ///
     /// Errors: if something does not fit the adapter's limits or memory, its driver rejects a kernel, or no kernel of
     /// an op agrees with the CPU.
-    pub fn new(gpu: &Arc<Gpu>, graph: &Graph, weights: &Weights, update: Option<Arc<dyn Update>>) -> Result<Self> {
+    pub fn new(gpu: &Arc<Gpu>, graph: &Graph, weights: &Weights, ending: Ending) -> Result<Self> {
         gpu.prepare(graph)?;
-        Self::with_kernels(gpu, graph, weights, update, &|node, kernels| gpu.choose(node, kernels))
+        Self::with_kernels(gpu, graph, weights, ending, &|node, kernels| gpu.choose(node, kernels))
     }
 
     /// As [`Program::new`], with `choose` picking the kernel of each op, and no comparison with the CPU.
@@ -60,11 +75,11 @@ impl Program {
         gpu: &Arc<Gpu>,
         graph: &Graph,
         weights: &Weights,
-        update: Option<Arc<dyn Update>>,
+        ending: Ending,
         choose: &Choice<'_>,
     ) -> Result<Self> {
         let (plan, kernels) = plan(gpu, graph, weights.parameters(), weights.states(), choose)?;
-        let buffers = Buffers::new(gpu, &plan)?;
+        let buffers = Buffers::new(gpu, &plan, weights.arenas())?;
         let inputs = plan.graph.nodes().iter().filter(|n| matches!(n.kind, Kind::Input));
         let mut program = Self {
             gpu: gpu.clone(),
@@ -72,27 +87,30 @@ impl Program {
             inputs: inputs.map(|n| (n.name.clone(), n.meta.bytes())).collect(),
             buffers,
             dispatches: Vec::new(),
+            moving: Vec::new(),
             scalars: None,
             spare: Vec::new(),
             pending: VecDeque::new(),
             variants: Vec::new(),
+            pace: Pace::new(Vec::new()),
             plan,
         };
-        for (step, kernel) in program.plan.steps.clone().iter().zip(kernels) {
-            program.record(step, kernel)?;
+        for (i, kernel) in kernels.into_iter().enumerate() {
+            program.record(i, kernel)?;
         }
-        if let Some(update) = update {
-            program.record_update(update.as_ref())?;
+        if !weights.parameters().is_empty() {
+            program.record_ending(&ending)?;
         }
+        program.pace = Pace::new(program.costs());
         let bytes = program.result_bytes();
         program.spare = (0..IN_FLIGHT).map(|_| readback::staging(gpu, bytes)).collect();
         Ok(program)
     }
 
-    fn record(&mut self, step: &Step, kernel: Kernel) -> Result<()> {
+    fn record(&mut self, number: usize, kernel: Kernel) -> Result<()> {
+        let step = self.plan.steps[number].clone();
         let node = self.plan.graph.node(step.value).clone();
-        let name = node.op().map_or("", |op| op.name());
-        let at = if node.name.is_empty() { name.to_owned() } else { format!("{name} \"{}\"", node.name) };
+        let at = label(&node);
         self.variants.push((at.clone(), kernel.variant));
         for launch in &kernel.launches {
             let resource = |binding: &Binding| match *binding {
@@ -118,30 +136,44 @@ impl Program {
             }
             let params = self.gpu.params(&launch.params);
             let dispatch = dispatch(&self.gpu, &at, launch, &params, &bound)?;
-            self.dispatches.push(dispatch);
+            self.dispatches.push(Dispatch { step: number, ..dispatch });
         }
         Ok(())
     }
 
-    fn record_update(&mut self, update: &dyn Update) -> Result<()> {
+    fn record_ending(&mut self, ending: &Ending) -> Result<()> {
+        match ending {
+            Ending::Nothing => Ok(()),
+            Ending::Update(update) => self.record_update(update.as_ref(), false),
+            Ending::UpdateBySum(update) => self.record_update(update.as_ref(), true),
+            Ending::Accumulate => {
+                let arenas = self.weights.arenas();
+                let bound = [&arenas.gradient, arenas.sum()?].map(wgpu::Buffer::as_entire_buffer_binding);
+                let scalars = self.gpu.params(&[0, 0]);
+                let launch = accumulate_launch(&arenas.parameters);
+                self.moving.push(dispatch(&self.gpu, "sum of gradients", &launch, &scalars, &bound)?);
+                self.scalars = Some(scalars);
+                Ok(())
+            }
+        }
+    }
+
+    fn record_update(&mut self, update: &dyn Update, by_sum: bool) -> Result<()> {
         let arenas = self.weights.arenas();
         let layout = &arenas.parameters;
-        if layout.is_empty() {
-            return Ok(());
-        }
-        let norm = &self.buffers.norm;
+        let gradients = if by_sum { arenas.sum()? } else { &arenas.gradient };
+        let norm = &arenas.norm;
         self.gpu.queue.write_buffer(norm, 0, bytemuck::bytes_of(&1.0_f32));
-        let mut dispatches = Vec::new();
         if let Some(largest) = update.clip_norm() {
             for launch in clip_launches(layout, largest) {
                 let bound: Vec<_> = launch
                     .bindings
                     .iter()
-                    .map(|b| if *b == Binding::Gradients { &arenas.gradient } else { norm })
+                    .map(|b| if *b == Binding::Gradients { gradients } else { norm })
                     .map(wgpu::Buffer::as_entire_buffer_binding)
                     .collect();
                 let params = self.gpu.params(&launch.params);
-                dispatches.push(dispatch(&self.gpu, "gradient norm", &launch, &params, &bound)?);
+                self.moving.push(dispatch(&self.gpu, "gradient norm", &launch, &params, &bound)?);
             }
         }
         let words = update.scalars(0.0, 1).len();
@@ -150,10 +182,9 @@ impl Program {
         let launch = update
             .launch(layout)
             .bindings([Binding::Parameters, Binding::Gradients, Binding::GradientScale].into_iter().chain(moments));
-        let buffers = [&arenas.parameter, &arenas.gradient, norm].into_iter().chain(&arenas.moments);
+        let buffers = [&arenas.parameter, gradients, norm].into_iter().chain(&arenas.moments);
         let bound: Vec<_> = buffers.map(wgpu::Buffer::as_entire_buffer_binding).collect();
-        dispatches.push(dispatch(&self.gpu, "optimizer", &launch, &scalars, &bound)?);
-        self.dispatches.extend(dispatches);
+        self.moving.push(dispatch(&self.gpu, "optimizer", &launch, &scalars, &bound)?);
         self.scalars = Some(scalars);
         Ok(())
     }
@@ -200,10 +231,9 @@ impl Program {
         }
         let bytes = self.result_bytes();
         let target = self.spare.pop().unwrap_or_else(|| readback::staging(&self.gpu, bytes));
-        let gpu = self.gpu.clone();
-        let encoder = gpu.checked("step", || self.encode(&target))?;
-        let submission = gpu.checked("step", || gpu.queue.submit([encoder.finish()]))?;
+        let submission = self.gpu.checked("step", || self.submit(1, Some(&target)))?;
         self.pending.push_back(Readback::request(target, bytes.max(4), submission));
+        self.pace.start();
         if self.pending.len() >= IN_FLIGHT {
             readback::wait(&self.gpu, None)?;
         }
@@ -215,45 +245,69 @@ impl Program {
         if let Some(buffer) = &self.scalars {
             self.gpu.queue.write_buffer(buffer, 0, bytemuck::cast_slice(scalars));
         }
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        for _ in 0..runs {
-            self.encode_dispatches(&mut encoder);
-        }
-        self.gpu.queue.submit([encoder.finish()]);
+        self.submit(runs, None);
         readback::wait(&self.gpu, None)
     }
 
-    fn encode(&self, target: &wgpu::Buffer) -> wgpu::CommandEncoder {
-        let arenas = self.weights.arenas();
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        self.encode_dispatches(&mut encoder);
+    /// Encodes runs and submits them, in pieces that do not keep the device busy for too long. `target` takes the results
+    /// of the last.
+    fn submit(&self, runs: usize, target: Option<&wgpu::Buffer>) -> wgpu::SubmissionIndex {
+        let new = || self.gpu.device.create_command_encoder(&Default::default());
+        let (mut encoder, mut load) = (new(), 0.0);
+        for _ in 0..runs {
+            for slice in self.pace.slices() {
+                if load > 0.0 && load + slice.seconds > SUBMIT {
+                    self.gpu.queue.submit([std::mem::replace(&mut encoder, new()).finish()]);
+                    load = 0.0;
+                }
+                encode_pass(&mut encoder, &self.dispatches[slice.dispatches.clone()]);
+                load += slice.seconds;
+            }
+            self.plan.gathered_gradients().for_each(|copy| self.encode_copy(&mut encoder, copy));
+            encode_pass(&mut encoder, &self.moving);
+            self.plan.renewed_states().for_each(|copy| self.encode_copy(&mut encoder, copy));
+        }
+        if let Some(target) = target {
+            self.copy_results(&mut encoder, target);
+        }
+        self.gpu.queue.submit([encoder.finish()])
+    }
+
+    fn copy_results(&self, encoder: &mut wgpu::CommandEncoder, target: &wgpu::Buffer) {
         let mut start = 0;
         for (_, value) in self.plan.graph.outputs() {
             let bytes = self.plan.graph.meta(*value).bytes().next_multiple_of(4) as u64;
-            let (buffer, offset) = self.buffers.at(self.plan.place(*value), arenas);
+            let (buffer, offset) = self.buffers.at(self.plan.place(*value), self.weights.arenas());
             encoder.copy_buffer_to_buffer(buffer, offset as u64, target, start, bytes);
             start += bytes;
         }
-        encoder
     }
 
-    fn encode_dispatches(&self, encoder: &mut wgpu::CommandEncoder) {
+    fn encode_copy(&self, encoder: &mut wgpu::CommandEncoder, (from, to, bytes): (Place, Place, usize)) {
         let arenas = self.weights.arenas();
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            for dispatch in &self.dispatches {
-                let [x, y, z] = dispatch.workgroups;
-                pass.set_pipeline(&dispatch.pipeline.compute);
-                pass.set_bind_group(0, &dispatch.group, &[]);
-                pass.dispatch_workgroups(x, y, z);
-            }
-        }
-        for (state, next) in self.plan.graph.updates() {
-            let (from, source) = self.buffers.at(self.plan.place(*next), arenas);
-            let (to, offset) = self.buffers.at(self.plan.place(*state), arenas);
-            let bytes = self.plan.graph.meta(*state).bytes().next_multiple_of(4) as u64;
-            encoder.copy_buffer_to_buffer(from, source as u64, to, offset as u64, bytes);
-        }
+        let (from, source) = self.buffers.at(from, arenas);
+        let (to, offset) = self.buffers.at(to, arenas);
+        encoder.copy_buffer_to_buffer(from, source as u64, to, offset as u64, bytes as u64);
+    }
+
+    /// Guesses of what each dispatch costs.
+    fn costs(&self) -> Vec<f64> {
+        let of_dispatches = |dispatches: &[Dispatch]| {
+            let step = &self.plan.steps[dispatches[0].step];
+            let cost = Pace::cost(self.plan.step_flops(step), self.plan.step_bytes(step));
+            vec![cost / dispatches.len() as f64; dispatches.len()]
+        };
+        self.dispatches.chunk_by(|a, b| a.step == b.step).flat_map(of_dispatches).collect()
+    }
+
+    pub(super) fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// All dispatches, each with the step it belongs to; the update's come after the last step.
+    pub(super) fn by_step(&self) -> Vec<(usize, &Dispatch)> {
+        let moving = self.moving.iter().map(|dispatch| (self.plan.steps.len(), dispatch));
+        self.dispatches.iter().map(|dispatch| (dispatch.step, dispatch)).chain(moving).collect()
     }
 
     fn result_bytes(&self) -> u64 {
@@ -265,6 +319,7 @@ impl Program {
     pub fn take_result(&mut self) -> Result<Option<Vec<Tensor>>> {
         let Some(readback) = self.pending.pop_front() else { return Ok(None) };
         let (bytes, buffer) = readback.wait(&self.gpu)?;
+        self.pace.finish();
         self.spare.push(buffer);
         let mut rest = bytes.as_slice();
         let mut tensors = Vec::new();
@@ -288,7 +343,7 @@ impl Program {
 
     /// Dispatches of a run.
     pub fn dispatches(&self) -> usize {
-        self.dispatches.len()
+        self.dispatches.len() + self.moving.len()
     }
 
     /// Op and kernel variant of each step.
@@ -296,14 +351,15 @@ impl Program {
         &self.variants
     }
 
-    /// Bytes of device memory: pools, inputs, constants and the arenas.
-    pub fn device_bytes(&self) -> u64 {
-        let arenas = self.weights.arenas();
-        let own =
-            self.buffers.pools.iter().chain(&self.buffers.inputs).chain([&self.buffers.constants, &self.buffers.norm]);
-        let shared =
-            [&arenas.parameter, &arenas.gradient, &arenas.state, &arenas.next_state].into_iter().chain(&arenas.moments);
-        own.chain(shared).map(wgpu::Buffer::size).sum()
+    /// The weights it works on.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// Bytes of inputs and constants.
+    pub fn own_bytes(&self) -> u64 {
+        let Buffers { inputs, constants, .. } = &self.buffers;
+        inputs.iter().chain([constants]).map(wgpu::Buffer::size).sum()
     }
 }
 
@@ -322,8 +378,18 @@ fn plan(
         kernels.swap_remove(choose(node, &kernels))
     };
     let plan = Plan::new(graph, parameters, states, true, |graph, value| kernel(graph, value).scratch)?;
+    plan.pools.iter().try_for_each(|&bytes| gpu.expect_fits("intermediate values", bytes, false))?;
+    for node in plan.graph.nodes() {
+        gpu.expect_fits(&label(node), node.meta.bytes(), true)?;
+    }
     let kernels = plan.steps.iter().map(|step| kernel(&plan.graph, step.value)).collect();
     Ok((plan, kernels))
+}
+
+/// How messages call a node.
+fn label(node: &Node) -> String {
+    let name = node.op().map_or("", |op| op.name());
+    if node.name.is_empty() { name.to_owned() } else { format!("{name} \"{}\"", node.name).trim_start().to_owned() }
 }
 
 impl Gpu {
@@ -335,6 +401,20 @@ impl Gpu {
         let (parameters, states) = (Layout::parameters(graph), Layout::states(graph));
         plan(self, graph, &parameters, &states, &|node, kernels| self.choose(node, kernels))
     }
+
+    /// The memory that a program for `graph` will take besides the weights.
+    ///
+    /// Errors: if a tensor is larger than the adapter allows.
+    pub fn footprint(&self, graph: &Graph, weights: &Weights) -> Result<Footprint> {
+        let choose = |node: &Node, kernels: &[Kernel]| self.choose(node, kernels);
+        let (plan, _) = plan(self, graph, weights.parameters(), weights.states(), &choose)?;
+        Ok(Footprint::of(&plan, 0, super::context::UNIT))
+    }
+}
+
+fn encode_pass(encoder: &mut wgpu::CommandEncoder, dispatches: &[Dispatch]) {
+    let mut pass = encoder.begin_compute_pass(&Default::default());
+    dispatches.iter().for_each(|dispatch| dispatch.encode(&mut pass));
 }
 
 fn dispatch(
@@ -353,21 +433,20 @@ fn dispatch(
     let entries: Vec<_> = [uniform].into_iter().chain(storage).collect();
     let descriptor = wgpu::BindGroupDescriptor { label: Some(at), layout: &pipeline.layout, entries: &entries };
     let group = gpu.checked(at, || gpu.device.create_bind_group(&descriptor))?;
-    Ok(Dispatch { pipeline, group, workgroups: launch.workgroups })
+    Ok(Dispatch { pipeline, group, workgroups: launch.workgroups, step: 0 })
 }
 
 impl Buffers {
-    fn new(gpu: &Gpu, plan: &Plan) -> Result<Self> {
+    fn new(gpu: &Gpu, plan: &Plan, arenas: &Arenas) -> Result<Self> {
         let make = |label: &str, bytes: usize| {
             gpu.expect_fits(label, bytes, false)?;
             gpu.checked(label, || gpu.buffer(label, bytes))
         };
         let inputs = plan.graph.nodes().iter().filter(|n| matches!(n.kind, Kind::Input));
         let buffers = Self {
-            pools: plan.pools.iter().map(|&bytes| make("intermediate values", bytes)).collect::<Result<_>>()?,
+            pools: arenas.pools(&plan.pools)?,
             inputs: inputs.map(|n| make(&n.name, n.meta.bytes())).collect::<Result<_>>()?,
             constants: make("constants", plan.constants.len())?,
-            norm: make("gradient norm", (1 + NORM_PARTIALS) * 4)?,
         };
         if !plan.constants.is_empty() {
             gpu.queue.write_buffer(&buffers.constants, 0, &plan.constants);

@@ -9,7 +9,7 @@ use super::choices::{Choices, Known, key};
 use super::context::Gpu;
 use super::lone::{lone_graph, lone_program};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Kernel, Node, Op, settle};
+use crate::graph::{Graph, Kernel, Node, Op, settle, views};
 use crate::tensor::Meta;
 
 /// What programs may spend on measuring kernels when they are compiled.
@@ -123,7 +123,7 @@ impl Gpu {
     /// and remembers the outcome.
     ///
     /// Errors: if an op has no kernel that agrees with the CPU.
-    pub(super) fn prepare(self: &Arc<Self>, graph: &Graph) -> Result<()> {
+    pub fn prepare(self: &Arc<Self>, graph: &Graph) -> Result<()> {
         let mut candidates = self.candidates(&settle(graph)?);
         candidates.sort_by_key(|c| std::cmp::Reverse(c.flops));
         let news = self.measure_all(&candidates)?;
@@ -143,7 +143,8 @@ impl Gpu {
     /// The ops of a graph that differ in more than the batch size.
     fn candidates(&self, graph: &Graph) -> Vec<Candidate> {
         let mut found: BTreeMap<String, Candidate> = BTreeMap::new();
-        for node in graph.nodes() {
+        let views = views(graph);
+        for (_, node) in graph.iter().filter(|(value, _)| !views[value.index()]) {
             let Some(op) = node.op().filter(|op| !op.is_alias()) else { continue };
             let metas: Vec<&Meta> = node.inputs.iter().map(|&v| graph.meta(v)).collect();
             let kernels = op.kernels(&metas, &node.meta, self.capabilities());

@@ -1,10 +1,10 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::context::Gpu;
 use super::readback;
 use crate::cpu::Arena;
 use crate::error::Result;
-use crate::graph::Layout;
+use crate::graph::{Footprint, Layout, NORM_PARTIALS};
 
 /// The arenas of a network on a GPU, shared by its programs.
 #[derive(Clone)]
@@ -19,6 +19,47 @@ pub(super) struct Arenas {
     pub state: wgpu::Buffer,
     pub next_state: wgpu::Buffer,
     pub moments: Vec<wgpu::Buffer>,
+    /// What the gradients are multiplied by, and the partial sums from which it follows.
+    pub norm: wgpu::Buffer,
+    sum: OnceLock<wgpu::Buffer>,
+    pools: Mutex<Vec<wgpu::Buffer>>,
+}
+
+impl Arenas {
+    /// The sum of the gradients of several runs; made when it is first asked for.
+    pub fn sum(&self) -> Result<&wgpu::Buffer> {
+        if self.sum.get().is_none() {
+            let made = self.gpu.checked("gradients", || self.gpu.buffer("gradients", self.parameters.len() * 4))?;
+            self.sum.get_or_init(|| made);
+        }
+        Ok(self.sum.get().expect("it was just made"))
+    }
+
+    /// Buffers for intermediate values of at least these sizes. All programs of a network share them, as they run one
+    /// after the other.
+    pub fn pools(&self, bytes: &[usize]) -> Result<Vec<wgpu::Buffer>> {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        for (i, &bytes) in bytes.iter().enumerate() {
+            if pools.get(i).is_some_and(|pool| pool.size() >= bytes as u64) {
+                continue;
+            }
+            let label = "intermediate values";
+            self.gpu.expect_fits(label, bytes, false)?;
+            let made = self.gpu.checked(label, || self.gpu.buffer(label, bytes))?;
+            if i < pools.len() {
+                pools[i] = made;
+            } else {
+                pools.push(made);
+            }
+        }
+        Ok(pools[..bytes.len()].to_vec())
+    }
+
+    /// Bytes of all arenas.
+    pub fn bytes(&self) -> u64 {
+        let fixed = [&self.parameter, &self.gradient, &self.state, &self.next_state, &self.norm];
+        fixed.into_iter().chain(&self.moments).chain(self.sum.get()).map(wgpu::Buffer::size).sum()
+    }
 }
 
 impl Weights {
@@ -35,9 +76,12 @@ impl Weights {
             gradient: make("gradients", &parameters)?,
             state: make("states", &states)?,
             next_state: make("next states", &states)?,
+            norm: gpu.buffer("gradient norm", (1 + NORM_PARTIALS) * 4),
             moments: (0..moments).map(|_| make("moments", &parameters)).collect::<Result<_>>()?,
             parameters,
             states,
+            sum: OnceLock::new(),
+            pools: Mutex::default(),
         })))
     }
 
@@ -63,6 +107,22 @@ impl Weights {
             Arena::States => (&self.0.state, kept),
             Arena::Moment(i) => (&self.0.moments[i], trained),
         }
+    }
+
+    /// Takes the memory that programs share.
+    pub fn reserve(&self, footprint: &Footprint) -> Result<()> {
+        self.0.pools(&footprint.pools).map(|_| ())
+    }
+
+    /// Bytes of all arenas.
+    pub fn bytes(&self) -> u64 {
+        self.0.bytes()
+    }
+
+    /// Bytes of intermediate values.
+    pub fn shared_bytes(&self) -> u64 {
+        let pools = self.0.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.iter().map(wgpu::Buffer::size).sum()
     }
 
     /// A copy of an arena; waits for all submitted work.

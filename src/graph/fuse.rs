@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
 use super::optimize::Rewrite;
-use super::{Expression, Graph, Kind, Op, Value};
+use super::{Expression, Graph, Kind, Op, Value, pieces};
 use crate::error::Result;
-use crate::ops::Pointwise;
+use crate::ops::{Piece, Pointwise};
 use crate::tensor::DType;
 
 /// Most inputs of a fused op: with its result, the 8 storage buffers a stage may count on.
@@ -171,18 +171,27 @@ impl Fusion<'_> {
                 || (meta.elements() == shape.last() && meta.shape.last() == shape.last()))
     }
 
+    /// What a chain reads where it would have read `input`: of a larger value, a piece.
+    fn operand(&self, input: Value) -> (Value, Option<Piece>) {
+        let (whole, offset) = pieces::whole(self.graph, input);
+        if self.graph.meta(whole).elements() == self.graph.meta(input).elements() {
+            return (input, None);
+        }
+        (whole, Some(Piece { offset, shape: self.graph.shape(input).clone() }))
+    }
+
     fn rewrite(self) -> Result<Graph> {
         let mut rewrite = Rewrite::new(self.graph);
         for (value, node) in self.graph.iter() {
             match &self.forms[value.index()] {
                 Form::Absorbed => {}
                 Form::Same => rewrite.keep(value, node),
-                Form::Chain(e, inputs) => rewrite.replace(
-                    value,
-                    node,
-                    Arc::new(Pointwise::new(e.clone(), node.meta.shape.clone())),
-                    inputs,
-                )?,
+                Form::Chain(e, inputs) => {
+                    let (inputs, pieces) =
+                        inputs.iter().map(|&input| self.operand(input)).unzip::<_, _, Vec<_>, Vec<_>>();
+                    let op = Pointwise::new(e.clone(), node.meta.shape.clone()).of_pieces(pieces);
+                    rewrite.replace(value, node, Arc::new(op), &inputs)?;
+                }
                 Form::Epilogue(op, inputs) => rewrite.replace(value, node, op.clone(), inputs)?,
             }
         }

@@ -44,7 +44,7 @@ pub enum Binding {
 }
 
 /// What an adapter can do, as far as the choice of kernels depends on it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Capabilities {
     /// The subgroup size, where subgroup operations exist, minimum and maximum agree, and a probe confirmed lane order.
     pub subgroup: Option<u32>,
@@ -52,6 +52,9 @@ pub struct Capabilities {
     pub workgroup_memory: u32,
     /// Invocations per workgroup.
     pub invocations: u32,
+    /// Whether a subgroup multiplies matrices of 8×8 f32 together, and the user wants it to: an experimental feature of
+    /// wgpu, off unless the environment has `OCELLUS_COOPERATIVE_MATRIX=1`.
+    pub cooperative: bool,
     /// Whether the adapter runs on the CPU: loads cost more than arithmetic there, and workgroup memory gains nothing.
     pub software: bool,
 }
@@ -59,7 +62,7 @@ pub struct Capabilities {
 impl Capabilities {
     /// What every WebGPU adapter has: for tests and checks without a device.
     pub fn baseline() -> Self {
-        Self { subgroup: None, workgroup_memory: 16 << 10, invocations: 256, software: false }
+        Self { subgroup: None, workgroup_memory: 16 << 10, invocations: 256, cooperative: false, software: false }
     }
 }
 

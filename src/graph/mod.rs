@@ -12,8 +12,10 @@ mod fuse;
 mod kernel;
 mod op;
 mod optimize;
+mod pieces;
 mod plan;
 mod reference;
+mod remat;
 mod tolerance;
 mod traffic;
 mod update;
@@ -24,12 +26,13 @@ pub use expression::{BLOCK, BlockInput, Expression, Function, Operand, Term, exp
 pub use kernel::{Binding, Capabilities, Kernel, Launch, MAX_WORKGROUPS, spread, wgsl_f32};
 pub use op::{Backward, Op};
 pub use optimize::{Passes, optimize};
+pub(crate) use pieces::views;
 pub(crate) use plan::settle;
-pub use plan::{Layout, LayoutEntry, Place, Plan, Step};
+pub use plan::{Footprint, Layout, LayoutEntry, Place, Plan, Step};
 pub use reference::evaluate;
 pub use tolerance::{Comparison, Tolerance};
 pub use traffic::least_traffic;
-pub use update::{NORM_PARTIALS, Update, UpdatePiece, clip_launches};
+pub use update::{Ending, NORM_PARTIALS, Update, UpdatePiece, accumulate_launch, clip_launches};
 
 use crate::error::Result;
 use crate::tensor::{Meta, Shape, Tensor};

@@ -51,6 +51,12 @@ pub trait Op: Any + fmt::Debug + Send + Sync {
         false
     }
 
+    /// Where in the first input, counted in elements, the result stands, if it is a contiguous piece of it: who can read from
+    /// there needs no copy.
+    fn piece(&self, _input: &Meta) -> Option<usize> {
+        self.is_alias().then_some(0)
+    }
+
     /// The expression which gives each element of the result, if the op is pointwise.
     fn expression(&self) -> Option<&Expression> {
         None

@@ -1,28 +1,29 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Graph, Kind, Node, Op, Value, fuse};
+use super::{Graph, Kind, Node, Op, Value, fuse, remat};
 use crate::error::Result;
 
-/// Which passes [`optimize`] runs; each device has its own. [`Passes::NONE`] is for
-/// comparing.
+/// Which passes [`optimize`] runs; each device has its own. [`Passes::NONE`] is for comparing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passes {
     /// Merge chains of pointwise ops, and put them behind the product that feeds them.
     pub fuse: bool,
     /// Compute equal ops once.
     pub share: bool,
+    /// Compute forward values again for the backward pass, where that saves memory.
+    pub remat: bool,
     /// Merge ops that the CPU computes in one pass over memory, as [`Op::absorb`] says.
     pub absorb: bool,
 }
 
 impl Passes {
-    /// Everything that suits all devices.
-    pub const ALL: Self = Self { fuse: true, share: true, absorb: false };
-    /// Everything that suits the CPU.
+    /// What suits all devices and costs nothing.
+    pub const ALL: Self = Self { fuse: true, share: true, remat: false, absorb: false };
+    /// What suits the CPU and costs nothing.
     pub const CPU: Self = Self { absorb: true, ..Self::ALL };
     /// Each op by itself, as described.
-    pub const NONE: Self = Self { fuse: false, share: false, absorb: false };
+    pub const NONE: Self = Self { fuse: false, share: false, remat: false, absorb: false };
 }
 
 /// The graph as it is to be executed: lowered, without ops on which no result depends, and, as `passes` says, with
@@ -37,7 +38,11 @@ pub fn optimize(graph: &Graph, passes: Passes) -> Result<Graph> {
         graph = rebuild(&merged, passes.share)?;
     }
     if passes.fuse {
-        graph = fuse::fuse(&graph)?;
+        // Pieces that chains now read in place are left over.
+        graph = rebuild(&fuse::fuse(&graph)?, false)?;
+    }
+    if passes.remat {
+        graph = remat::remat(&graph)?;
     }
     Ok(graph)
 }

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use super::{Graph, Kind, Value};
+use super::{Graph, Kind, Value, pieces};
 use crate::error::Result;
 use crate::ops;
 use crate::tensor::Shape;
@@ -105,6 +105,40 @@ pub enum Place {
     },
 }
 
+/// Memory that programs of one network take besides its weights. They run one after the other, so that they share what
+/// holds intermediate values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Footprint {
+    /// Bytes of each pool.
+    pub pools: Vec<usize>,
+    /// Bytes of scratch memory outside the pools, which the CPU has.
+    pub scratch: usize,
+    /// Bytes that each program has for itself: inputs and constants.
+    pub own: usize,
+}
+
+impl Footprint {
+    /// Of a planned program. Each buffer takes a multiple of `unit` bytes.
+    pub fn of(plan: &Plan, scratch: usize, unit: usize) -> Self {
+        let whole = |bytes: usize| bytes.max(1).next_multiple_of(unit);
+        let inputs = plan.graph.nodes().iter().filter(|n| matches!(n.kind, Kind::Input));
+        let own = inputs.map(|n| whole(n.meta.bytes())).sum::<usize>() + whole(plan.constants.len());
+        Self { pools: plan.pools.iter().map(|&bytes| whole(bytes)).collect(), scratch, own }
+    }
+
+    /// With another program beside those so far.
+    pub fn and(mut self, other: &Self) -> Self {
+        self.pools.resize(self.pools.len().max(other.pools.len()), 0);
+        self.pools.iter_mut().zip(&other.pools).for_each(|(pool, &bytes)| *pool = bytes.max(*pool));
+        Self { scratch: self.scratch.max(other.scratch), own: self.own + other.own, ..self }
+    }
+
+    /// All of it.
+    pub fn bytes(&self) -> usize {
+        self.pools.iter().sum::<usize>() + self.scratch + self.own
+    }
+}
+
 /// An op to execute.
 #[derive(Clone, Debug)]
 pub struct Step {
@@ -153,6 +187,23 @@ impl Plan {
         Ok(Self { graph, steps, places, pools, constants, live_bytes })
     }
 
+    /// What must be copied when all steps are done, before an update: gradients that are pieces of other values. From where,
+    /// to where, and how many bytes.
+    pub fn gathered_gradients(&self) -> impl Iterator<Item = (Place, Place, usize)> + '_ {
+        self.graph.gradients().iter().filter_map(|&(parameter, gradient)| {
+            let Place::Parameter(offset) = self.place(parameter) else { unreachable!("parameters have an arena") };
+            let (from, to) = (self.place(gradient), Place::Gradient(offset));
+            (from != to).then(|| (from, to, self.graph.meta(parameter).bytes()))
+        })
+    }
+
+    /// What must be copied at the very end: new states. From where, to where, and how many bytes.
+    pub fn renewed_states(&self) -> impl Iterator<Item = (Place, Place, usize)> + '_ {
+        let copy =
+            |&(state, next): &(Value, Value)| (self.place(next), self.place(state), self.graph.meta(state).bytes());
+        self.graph.updates().iter().map(copy)
+    }
+
     /// Place of a value that some step or result needs.
     pub fn place(&self, value: Value) -> Place {
         self.places[value.index()].expect("a needed value has a place")
@@ -165,11 +216,13 @@ impl Plan {
 }
 
 /// Lets every gradient and every new state be a value of its own, computed by an op and used by nothing else, so that
-/// the op can write it straight to its place in the arena.
+/// the op can write it straight to its place in the arena; or a piece of another value, to be copied in the end.
 pub(crate) fn settle(graph: &Graph) -> Result<Graph> {
     let mut graph = graph.clone();
-    let uses = graph.uses();
-    let own = |graph: &Graph, v: Value| graph.node(v).op().is_some_and(|op| !op.is_alias()) && uses[v.index()] == 1;
+    let (uses, views) = (graph.uses(), pieces::views(&graph));
+    let own = |graph: &Graph, v: Value| {
+        views[v.index()] || (graph.node(v).op().is_some_and(|op| !op.is_alias()) && uses[v.index()] == 1)
+    };
     for i in 0..graph.gradients.len() {
         let (_, gradient) = graph.gradients[i];
         if !own(&graph, gradient) {
@@ -202,6 +255,9 @@ struct Planner<'a> {
     blocks: Vec<Block>,
     /// Block of each value's memory; an alias has that of its source.
     block_of: Vec<Option<usize>>,
+    /// Values that are only copied from the block of another, and where in it they start, in bytes.
+    views: Vec<bool>,
+    starts: Vec<usize>,
     scratch_of: Vec<Vec<usize>>,
 }
 
@@ -215,6 +271,8 @@ impl<'a> Planner<'a> {
             steps: Vec::new(),
             blocks: Vec::new(),
             block_of: vec![None; n],
+            views: pieces::views(graph),
+            starts: vec![0; n],
             scratch_of: Vec::new(),
         };
         planner.place_sources(parameters, states);
@@ -241,11 +299,11 @@ impl<'a> Planner<'a> {
                 Kind::Op(_) => None,
             };
         }
-        for &(parameter, gradient) in &self.graph.gradients {
+        for &(parameter, gradient) in self.graph.gradients.iter().filter(|(_, v)| !self.views[v.index()]) {
             let start = offset(parameters, &self.graph.node(parameter).name);
             self.places[gradient.index()] = Some(Place::Gradient(start));
         }
-        for &(state, next) in &self.graph.updates {
+        for &(state, next) in self.graph.updates.iter().filter(|(_, v)| !self.views[v.index()]) {
             let start = offset(states, &self.graph.node(state).name);
             self.places[next.index()] = Some(Place::NextState(start));
         }
@@ -256,10 +314,12 @@ impl<'a> Planner<'a> {
         let needed = super::optimize::reachable(self.graph);
         for (value, node) in self.graph.iter().filter(|(v, _)| needed[v.index()]) {
             let Some(op) = node.op() else { continue };
-            if op.is_alias() {
+            if op.is_alias() || self.views[value.index()] {
                 let source = node.inputs[0];
+                let start = op.piece(self.graph.meta(source)).unwrap_or(0) * node.meta.dtype.size();
                 self.block_of[value.index()] = self.block_of[source.index()];
                 self.places[value.index()] = self.places[source.index()];
+                self.starts[value.index()] = self.starts[source.index()] + start;
                 continue;
             }
             let step = self.steps.len();
@@ -276,8 +336,9 @@ impl<'a> Planner<'a> {
             let blocks = wanted.into_iter().map(|bytes| self.block(bytes, step)).collect();
             self.scratch_of.push(blocks);
         }
-        for (_, output) in &self.graph.outputs {
-            if let Some(block) = self.block_of[output.index()] {
+        let written = self.graph.gradients.iter().chain(&self.graph.updates).map(|&(_, v)| v);
+        for root in self.graph.outputs.iter().map(|&(_, v)| v).chain(written) {
+            if let Some(block) = self.block_of[root.index()] {
                 self.blocks[block].last = self.steps.len();
             }
         }
@@ -356,10 +417,12 @@ impl<'a> Planner<'a> {
     }
 
     fn finish(mut self) -> (Vec<Step>, Vec<Option<Place>>, Vec<u8>) {
-        let place = |b: usize| Place::Pool { pool: self.blocks[b].pool, offset: self.blocks[b].offset };
+        let at =
+            |b: usize, start: usize| Place::Pool { pool: self.blocks[b].pool, offset: self.blocks[b].offset + start };
+        let place = |b: usize| at(b, 0);
         for (value, block) in self.block_of.iter().enumerate() {
             if let Some(block) = block {
-                self.places[value] = Some(place(*block));
+                self.places[value] = Some(at(*block, self.starts[value]));
             }
         }
         let steps: Vec<Step> = self

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 
 use super::{Graph, Passes, Plan, Step, Update, Value, optimize, plan::Layout};
 use crate::error::Result;
+use crate::tensor::Meta;
 
 impl Plan {
     /// Bytes that a step reads from and writes to memory: each different input once, the result once, scratch memory
@@ -15,11 +16,18 @@ impl Plan {
         (read + node.meta.bytes() + 2 * step.scratch_bytes) as u64
     }
 
-    /// Bytes that a run moves through memory: those of its steps, of the copies which replace states, and of the update.
+    /// Floating-point operations of a step, by the definition of its op.
+    pub fn step_flops(&self, step: &Step) -> u64 {
+        let node = self.graph.node(step.value);
+        let metas: Vec<&Meta> = node.inputs.iter().map(|&v| self.graph.meta(v)).collect();
+        node.op().map_or(0, |op| op.flops(&metas, &node.meta))
+    }
+
+    /// Bytes that a run moves through memory: those of its steps, of the copies to gradients and states, and of the update.
     pub fn bytes_moved(&self, update: Option<&dyn Update>) -> u64 {
         let steps: u64 = self.steps.iter().map(|step| self.step_bytes(step)).sum();
-        let states: usize = self.graph.updates().iter().map(|&(state, _)| 2 * self.graph.meta(state).bytes()).sum();
-        steps + states as u64 + update_bytes(&self.graph, update)
+        let copied: usize = self.gathered_gradients().chain(self.renewed_states()).map(|(.., bytes)| 2 * bytes).sum();
+        steps + copied as u64 + update_bytes(&self.graph, update)
     }
 }
 

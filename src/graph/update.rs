@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 
 use super::{Binding, Launch, Layout};
 
@@ -21,6 +22,46 @@ pub trait Update: fmt::Debug + Send + Sync {
 
     /// The largest global norm of the gradients; longer ones are scaled down to it.
     fn clip_norm(&self) -> Option<f32>;
+}
+
+/// What a program does when its steps are done.
+#[derive(Clone, Debug)]
+pub enum Ending {
+    /// Nothing.
+    Nothing,
+    /// Moves the parameters by the gradients.
+    Update(Arc<dyn Update>),
+    /// Adds the gradients to the sum of those of earlier runs. The scalars are what they are multiplied by, and what the
+    /// sum so far is: 0 to start a new one, else 1.
+    Accumulate,
+    /// Moves the parameters by that sum.
+    UpdateBySum(Arc<dyn Update>),
+}
+
+impl Ending {
+    /// The optimizer, if there is one.
+    pub fn update(&self) -> Option<&Arc<dyn Update>> {
+        match self {
+            Self::Nothing | Self::Accumulate => None,
+            Self::Update(update) | Self::UpdateBySum(update) => Some(update),
+        }
+    }
+}
+
+impl From<Option<Arc<dyn Update>>> for Ending {
+    fn from(update: Option<Arc<dyn Update>>) -> Self {
+        update.map_or(Self::Nothing, Self::Update)
+    }
+}
+
+/// The dispatch of [`Ending::Accumulate`]: a vector of four elements per invocation.
+pub fn accumulate_launch(layout: &Layout) -> Launch {
+    let vectors = layout.len() / 4;
+    Launch::new("accumulate.wgsl", include_str!("../../shaders/accumulate.wgsl"))
+        .constants([("VECTORS", vectors)])
+        .params([0, 0])
+        .bindings([Binding::Gradients, Binding::Scratch(0)])
+        .threads(vectors, 64)
 }
 
 /// A piece of the parameter arena with everything that belongs to it.

@@ -19,7 +19,7 @@ pub(super) const MOST_PIXELS: usize = 65535;
 pub enum Mode {
     /// Batch-norm normalises by the batch and updates its running statistics; dropout drops.
     Training {
-        /// Number of the training step, i32 `[1]`, from which dropout derives its masks.
+        /// Number of the training step and of the first picture in it, i32 `[2]`, from which dropout derives its masks.
         step: Value,
         /// What the masks of a run follow from.
         seed: u32,

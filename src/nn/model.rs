@@ -25,7 +25,7 @@ use crate::tensor::{DType, Meta, Shape, Tensor};
 /// let branch = model.layer(conv(), [&stem]);
 /// assert_eq!(branch, "conv2d");
 /// model.layer(Add {}, [&branch, &stem]);
-/// assert_eq!(model.summary(1)?.trained, 2768);
+/// assert_eq!(model.summary()?.trained, 2768);
 /// # Ok::<(), ocellus::Error>(())
 /// ```
 #[derive(Clone, Debug)]

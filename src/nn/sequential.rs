@@ -16,7 +16,7 @@ use super::{Activation, Edges, Layer, Model, Pair};
 ///     .dense(128).relu()
 ///     .dense(1).sigmoid()
 ///     .into();
-/// assert_eq!(model.summary(1)?.trained, 3_937_409);
+/// assert_eq!(model.summary()?.trained, 3_937_409);
 /// # Ok::<(), ocellus::Error>(())
 /// ```
 ///

@@ -2,11 +2,10 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::Model;
 use super::builder::sample;
-use super::{Mode, Model};
 use crate::error::Result;
-use crate::graph::{Graph, Layout, Passes, Plan, Value, optimize};
-use crate::ops;
+use crate::graph::Graph;
 use crate::tensor::Meta;
 
 /// What a network is made of and what it costs.
@@ -22,13 +21,6 @@ pub struct Summary {
     pub untrained: usize,
     /// Floating-point operations for one picture in inference; a multiply-add counts two.
     pub flops: u64,
-    /// The batch size for which memory is counted.
-    pub batch: usize,
-    /// Bytes for inference: weights, pictures, intermediate values.
-    pub inference_bytes: usize,
-    /// Bytes for training with Adam: also gradients and two moments for each parameter, and what the backward pass
-    /// needs of the forward pass. Scratch memory of kernels comes on top.
-    pub training_bytes: usize,
 }
 
 /// One layer of a [`Summary`].
@@ -50,10 +42,10 @@ pub struct LayerSummary {
 }
 
 impl Model {
-    /// Describes the network, with the memory it takes for batches of `batch` pictures.
+    /// Describes the network.
     ///
     /// Errors: as [`Model::build`].
-    pub fn summary(&self, batch: usize) -> Result<Summary> {
+    pub fn summary(&self) -> Result<Summary> {
         let (graph, built, declared) = self.inference(1)?;
         let layers = self.layers().iter().zip(&built.layers).map(|(spec, &value)| {
             let prefix = format!("{}.", spec.name);
@@ -76,41 +68,7 @@ impl Model {
             untrained: all - trained,
             flops: layers.iter().map(|l| l.flops).sum(),
             layers,
-            batch,
-            inference_bytes: self.inference_bytes(batch)?,
-            training_bytes: self.training_bytes(batch)?,
         })
-    }
-
-    fn inference_bytes(&self, batch: usize) -> Result<usize> {
-        let (mut graph, built, _) = self.inference(batch)?;
-        for output in built.outputs {
-            graph.output("output", output);
-        }
-        bytes(&graph, 0)
-    }
-
-    fn training_bytes(&self, batch: usize) -> Result<usize> {
-        let mut graph = Graph::new();
-        let [h, w, c] = self.input;
-        let input = graph.input(Self::INPUT, Meta::f32([batch, h, w, c]));
-        let step = graph.input("step", Meta::i32([1]));
-        let built = self.build(&mut graph, input, Mode::Training { step, seed: 0 })?;
-        // Any loss will do: it takes no memory to speak of.
-        let mut loss: Option<Value> = None;
-        for output in built.outputs {
-            let axes: Vec<usize> = (0..graph.shape(output).rank()).collect();
-            let sum = ops::sum(&mut graph, output, &axes, false)?;
-            loss = Some(match loss {
-                Some(loss) => ops::add(&mut graph, loss, sum)?,
-                None => sum,
-            });
-        }
-        if let Some(loss) = loss {
-            graph.output("loss", loss);
-            graph.differentiate_parameters(loss)?;
-        }
-        bytes(&graph, 3)
     }
 }
 
@@ -122,17 +80,6 @@ fn flops(graph: &Graph, layer: &str) -> u64 {
         node.op().map(|op| op.flops(&metas, &node.meta))
     });
     flops.sum()
-}
-
-/// Memory of a graph with `copies` more arenas like that of the parameters.
-fn bytes(graph: &Graph, copies: usize) -> Result<usize> {
-    let graph = optimize(graph, Passes::ALL)?;
-    let (parameters, states) = (Layout::parameters(&graph), Layout::states(&graph));
-    let plan = Plan::new(&graph, &parameters, &states, true, |_, _| Vec::new())?;
-    let inputs: usize =
-        graph.nodes().iter().filter(|n| matches!(n.kind, crate::graph::Kind::Input)).map(|n| n.meta.bytes()).sum();
-    let arenas = parameters.len() * (1 + copies) + states.len() * if graph.updates().is_empty() { 1 } else { 2 };
-    Ok(plan.pool_bytes() + plan.constants.len() + inputs + 4 * arenas)
 }
 
 impl fmt::Display for Summary {
@@ -165,10 +112,7 @@ impl fmt::Display for Summary {
         }
         writeln!(f)?;
         writeln!(f, "parameters: {} trained, {} not trained", grouped(self.trained), grouped(self.untrained))?;
-        writeln!(f, "operations: {:.2} MFLOP for one picture", self.flops as f64 / 1e6)?;
-        let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
-        let (inference, training) = (mib(self.inference_bytes), mib(self.training_bytes));
-        write!(f, "memory: {inference:.1} MiB for batches of {}, {training:.1} MiB to train on them", self.batch)
+        write!(f, "operations: {:.2} MFLOP for one picture", self.flops as f64 / 1e6)
     }
 }
 

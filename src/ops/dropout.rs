@@ -3,6 +3,7 @@
 //!
 //! `output[i] = x[i] / (1 - rate)` if `hash(seed, step, i) >= rate · 2³²`, else 0. The random numbers are a function of
 //! seed, step and position, so that both backends drop the same elements and the gradient draws the same ones again.
+//! Positions count from the step's first picture, so that it does not matter in how many parts a step is computed.
 
 use rayon::prelude::*;
 
@@ -27,11 +28,13 @@ struct Mask {
     key: u32,
     step_key: u32,
     threshold: u32,
+    /// Position of the first element.
+    start: u32,
 }
 
 impl Mask {
     fn keeps(self, position: usize) -> bool {
-        let hash = scramble(scramble(position as u32 ^ self.key).wrapping_add(self.step_key));
+        let hash = scramble(scramble(self.start.wrapping_add(position as u32) ^ self.key).wrapping_add(self.step_key));
         hash >= self.threshold
     }
 }
@@ -45,9 +48,11 @@ fn scramble(mut x: u32) -> u32 {
 }
 
 impl Dropout {
-    fn mask(&self, step: i32) -> Mask {
+    /// Of step number `step`, from its picture number `first` on.
+    fn mask(&self, [step, first]: [i32; 2], per_picture: usize) -> Mask {
         let key = scramble(self.seed);
-        Mask { key, step_key: scramble(key ^ step as u32), threshold: self.threshold() }
+        let start = (first as u32).wrapping_mul(per_picture as u32);
+        Mask { key, step_key: scramble(key ^ step as u32), threshold: self.threshold(), start }
     }
 
     fn threshold(&self) -> u32 {
@@ -73,8 +78,8 @@ impl Op for Dropout {
         if x.dtype != DType::F32 {
             return Err(Error::shape("dropout", format!("takes floats, not {x}")));
         }
-        if step.dtype != DType::I32 || step.elements() != 1 {
-            return Err(Error::shape("dropout", format!("the step must be one i32, not {step}")));
+        if step.dtype != DType::I32 || step.elements() != 2 {
+            return Err(Error::shape("dropout", format!("the step must be two i32, not {step}")));
         }
         Ok(x.clone())
     }
@@ -87,13 +92,15 @@ impl Op for Dropout {
     }
 
     fn reference(&self, inputs: &[&Array], output: &Meta) -> Array {
-        let mask = self.mask(inputs[1].data[0] as i32);
+        let step = [0, 1].map(|i| inputs[1].data[i] as i32);
+        let mask = self.mask(step, per_picture(output.dims()));
         let kept = |i: usize| inputs[0].data[i] / (1.0 - f64::from(self.rate));
         Array::from_fn(&output.shape, |i| if mask.keeps(i) { kept(i) } else { 0.0 })
     }
 
     fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>, _scratch: &mut [f32]) {
-        let (mask, scale) = (self.mask(inputs[1].i32()[0]), self.scale());
+        let step = [0, 1].map(|i| inputs[1].i32()[i]);
+        let (mask, scale) = (self.mask(step, per_picture(output.dims())), self.scale());
         let chunks = output.f32().par_chunks_mut(TASK).zip(inputs[0].f32().par_chunks(TASK));
         chunks.enumerate().for_each(|(task, (output, input))| {
             for (i, (y, &x)) in output.iter_mut().zip(input).enumerate() {
@@ -106,7 +113,7 @@ impl Op for Dropout {
         let threads = output.elements().div_ceil(4);
         let scale = self.scale().to_bits() as usize;
         let launch = Launch::new("dropout.wgsl", include_str!("../../shaders/dropout.wgsl"))
-            .params([threads, self.seed as usize, self.threshold() as usize, scale])
+            .params([threads, self.seed as usize, self.threshold() as usize, scale, per_picture(output.dims())])
             .bindings([Binding::Input(0), Binding::Input(1), Binding::Output])
             .threads(threads, 64);
         vec![Kernel::single("vec4", launch)]
@@ -117,11 +124,16 @@ impl Op for Dropout {
     }
 }
 
+/// Elements of each picture: of all but the first dimension.
+fn per_picture(dims: &[usize]) -> usize {
+    dims.iter().skip(1).product()
+}
+
 /// `x` with a random share `rate` of its elements set to 0 and the others divided by `1 - rate`, so that sums keep their
-/// expectation. `step` is an i32 of one element; a step's elements are drawn anew, and `seed` tells layers apart. With
-/// rate 0: `x`.
+/// expectation. `step` holds two i32: the number of the step, whose elements are drawn anew, and which of the step's pictures
+/// is the first of `x`. `seed` tells layers apart. With rate 0: `x`.
 ///
-/// Errors: if `rate` is not at least 0 and below 1, if `x` is not f32, or `step` not one i32.
+/// Errors: if `rate` is not at least 0 and below 1, if `x` is not f32, or `step` not two i32.
 pub fn dropout(graph: &mut Graph, x: Value, step: Value, rate: f32, seed: u32) -> Result<Value> {
     if rate == 0.0 {
         return Ok(x);
@@ -131,7 +143,7 @@ pub fn dropout(graph: &mut Graph, x: Value, step: Value, rate: f32, seed: u32) -
 
 pub(super) fn samples() -> Vec<Sample> {
     let sample = |rate: f32, seed: u32, shape: &[usize]| {
-        let step = Given::ids(&[1], 1 << 20);
+        let step = Given::ids(&[2], 1 << 20);
         Sample::of(Dropout { rate, seed }, [Given::away(shape, -1.0, 1.0, &[0.0]), step])
     };
     let mut samples = vec![
@@ -150,7 +162,7 @@ mod tests {
     use super::*;
 
     fn kept(rate: f32, seed: u32, step: i32, n: usize) -> Vec<bool> {
-        let mask = Dropout { rate, seed }.mask(step);
+        let mask = Dropout { rate, seed }.mask([step, 0], n);
         (0..n).map(|i| mask.keeps(i)).collect()
     }
 
@@ -182,10 +194,19 @@ mod tests {
     }
 
     #[test]
+    fn a_step_in_parts_drops_the_same_elements() {
+        let (dropout, n) = (Dropout { rate: 0.3, seed: 5 }, 21);
+        let whole = dropout.mask([7, 0], n);
+        let second = dropout.mask([7, 4], n);
+        assert!((0..3 * n).all(|i| second.keeps(i) == whole.keeps(4 * n + i)));
+        assert!((0..3 * n).any(|i| second.keeps(i) != whole.keeps(i)));
+    }
+
+    #[test]
     fn rate_0_is_no_op_and_other_rates_are_checked() {
         let mut graph = Graph::new();
         let x = graph.input("x", Meta::f32([2, 3]));
-        let step = graph.input("step", Meta::i32([1]));
+        let step = graph.input("step", Meta::i32([2]));
         assert_eq!(dropout(&mut graph, x, step, 0.0, 1).unwrap(), x);
         for rate in [-0.1, 1.0, f32::NAN] {
             let error = dropout(&mut graph, x, step, rate, 1).unwrap_err();

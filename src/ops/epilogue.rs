@@ -3,6 +3,8 @@
 //! Input 0 of the expression is that element; the others are further inputs of the op, after its own: scalars, vectors
 //! along the last axis, or tensors of the result's shape.
 
+use rayon::prelude::*;
+
 use super::pointwise::FUNCTIONS;
 use crate::error::{Error, Result};
 use crate::graph::{BLOCK, Binding, BlockInput, Expression, Launch, Tolerance};
@@ -82,6 +84,15 @@ impl<'a> Epilogue<'a> {
     /// None at all.
     pub fn none() -> Self {
         Self { expression: None, further: Vec::new(), columns: 1 }
+    }
+
+    /// Applies it to a whole result.
+    pub fn apply_to_all(&self, result: &mut [f32]) {
+        // Long enough that a task is worth its overhead, short enough that it stays in cache.
+        let task = 16 * BLOCK;
+        if self.expression.is_some() {
+            result.par_chunks_mut(task).enumerate().for_each(|(i, part)| self.apply(i * task, part));
+        }
     }
 
     /// Applies it to `elements`, which stand in the result from position `start` on, while they are in the cache.

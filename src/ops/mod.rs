@@ -33,7 +33,7 @@ mod window;
 mod words;
 
 pub use augment::{Augment, augment};
-pub use batch_norm::{BatchNorm, BatchNormGradSums, Moments, batch_norm, batch_norm_inference};
+pub use batch_norm::{BatchNorm, BatchNormGradSums, BatchStatistics, batch_norm, batch_norm_inference};
 pub use binary_cross_entropy::{binary_cross_entropy, binary_cross_entropy_with_logits};
 pub use concat::{Concat, concat};
 pub use conv2d::{
@@ -50,8 +50,8 @@ pub use losses::{
 pub use matmul::{MatMul, matmul};
 pub use pad::{Pad, pad};
 pub use pointwise::{
-    Pointwise, add, apply, binary, copy, div, elu, exp, gelu, hard_swish, leaky_relu, log, max, min, mul, pointwise,
-    pow, relu, relu6, sigmoid, silu, softplus, sqrt, sub, tanh, unary,
+    Piece, Pointwise, add, apply, binary, copy, div, elu, exp, gelu, hard_swish, leaky_relu, log, max, min, mul,
+    pointwise, pow, relu, relu6, sigmoid, silu, softplus, sqrt, sub, tanh, unary,
 };
 pub use pool2d::{
     AveragePool2dGrad, MaxPool2dGrad, Pool2d, Pool2dForward, average_pool2d, global_average_pool2d, global_max_pool2d,

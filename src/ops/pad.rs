@@ -99,6 +99,16 @@ impl Op for Pad {
         result
     }
 
+    /// If elements are taken off one axis, and it is the outermost of more than one element.
+    fn piece(&self, input: &Meta) -> Option<usize> {
+        let axis = self.margins.iter().position(|margins| *margins != [0, 0])?;
+        let [before, after] = self.margins[axis];
+        let (outer, inner) = input.dims().split_at(axis);
+        let alone = self.margins[axis + 1..].iter().all(|margins| *margins == [0, 0]);
+        let contiguous = alone && before <= 0 && after <= 0 && outer.iter().all(|&extent| extent == 1);
+        contiguous.then(|| before.unsigned_abs() * inner[1..].iter().product::<usize>())
+    }
+
     fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>, _scratch: &mut [f32]) {
         let [a0, a1, a2, a3] = self.axes(inputs[0].meta);
         let (input, value) = (words(&inputs[0]), self.word(output.meta.dtype));
@@ -225,6 +235,18 @@ mod tests {
         let padded = evaluate(&[(&[1, 1, 1, 1], &[5.0])], |g, v| pad(g, v[0], &[(0, 1); 4], 2.0));
         let expected: Vec<f64> = (0..16).map(|i| if i == 0 { 5.0 } else { 2.0 }).collect();
         assert_eq!((padded.shape.dims(), padded.data), (&[2; 4][..], expected));
+    }
+
+    #[test]
+    fn contiguous_pieces() {
+        let piece = |shape: &[usize], margins: &[[isize; 2]]| {
+            Pad { margins: margins.to_vec(), value: 0.0 }.piece(&Meta::f32(shape))
+        };
+        assert_eq!(piece(&[5, 2, 3], &[[-2, -1], [0, 0], [0, 0]]), Some(12));
+        assert_eq!(piece(&[1, 4, 3], &[[0, 0], [0, -2], [0, 0]]), Some(0));
+        assert_eq!(piece(&[2, 4, 3], &[[0, 0], [-1, 0], [0, 0]]), None);
+        assert_eq!(piece(&[5, 4], &[[-1, 0], [-1, 0]]), None);
+        assert_eq!(piece(&[5, 4], &[[-1, 1], [0, 0]]), None);
     }
 
     #[test]

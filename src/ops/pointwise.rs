@@ -24,12 +24,45 @@ const WORKGROUP: usize = 64;
 pub struct Pointwise {
     expression: Expression,
     shape: Shape,
+    pieces: Vec<Option<Piece>>,
+}
+
+/// The part of an input that is read: a tensor of `shape` from element `offset` on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Piece {
+    /// Its first element.
+    pub offset: usize,
+    /// Its extents.
+    pub shape: Shape,
 }
 
 impl Pointwise {
     /// `expression` at each element of `shape`.
     pub fn new(expression: Expression, shape: Shape) -> Self {
-        Self { expression, shape }
+        Self { expression, shape, pieces: Vec::new() }
+    }
+
+    /// The same, reading only a piece of some inputs.
+    pub fn of_pieces(self, pieces: Vec<Option<Piece>>) -> Self {
+        Self { pieces, ..self }
+    }
+
+    fn piece(&self, input: usize) -> Option<&Piece> {
+        self.pieces.get(input)?.as_ref()
+    }
+
+    /// What is read of each input.
+    fn read(&self, inputs: &[&Meta]) -> Vec<Meta> {
+        let of = |(i, meta): (usize, &&Meta)| match self.piece(i) {
+            Some(piece) => Meta::new(piece.shape.clone(), meta.dtype),
+            None => (*meta).clone(),
+        };
+        inputs.iter().enumerate().map(of).collect()
+    }
+
+    /// From which element on.
+    fn offset(&self, input: usize) -> usize {
+        self.piece(input).map_or(0, |piece| piece.offset)
     }
 
     /// The same values.
@@ -71,7 +104,10 @@ impl Op for Pointwise {
     }
 
     fn infer(&self, inputs: &[&Meta]) -> Result<Meta> {
-        for input in inputs {
+        for (i, (input, whole)) in self.read(inputs).iter().zip(inputs).enumerate() {
+            if self.offset(i) + input.elements() > whole.elements() {
+                return Err(Error::shape("pointwise", format!("{whole} has no such piece as {:?}", self.piece(i))));
+            }
             if input.dtype == DType::U8 {
                 return Err(Error::shape("pointwise", "bytes must be converted to floats first"));
             }
@@ -116,18 +152,27 @@ impl Op for Pointwise {
     }
 
     fn reference(&self, inputs: &[&Array], output: &Meta) -> Array {
-        let strides: Vec<Vec<usize>> = inputs.iter().map(|a| a.shape.broadcast_strides(&output.shape)).collect();
+        let read = |(i, a): (usize, &&Array)| self.piece(i).map_or(&a.shape, |piece| &piece.shape).clone();
+        let strides: Vec<Vec<usize>> =
+            inputs.iter().enumerate().map(|input| read(input).broadcast_strides(&output.shape)).collect();
         let mut result = Array::zeros(&output.shape);
         for (i, index) in super::grid::indices(&output.shape).enumerate() {
             let at = |s: &Vec<usize>| index.iter().zip(s).map(|(i, s)| i * s).sum::<usize>();
-            let values: Vec<f64> = inputs.iter().zip(&strides).map(|(a, s)| a.data[at(s)]).collect();
+            let values: Vec<f64> =
+                inputs.iter().zip(&strides).enumerate().map(|(i, (a, s))| a.data[self.offset(i) + at(s)]).collect();
             result.data[i] = self.expression.evaluate(&values);
         }
         result
     }
 
     fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>, _scratch: &mut [f32]) {
-        let readers: Vec<Reader<'_>> = inputs.iter().map(|v| Reader::new(v, &self.shape)).collect();
+        let read = self.read(&inputs.iter().map(|v| v.meta).collect::<Vec<_>>());
+        let readers: Vec<Reader<'_>> = (inputs.iter().zip(&read).enumerate())
+            .map(|(i, (view, meta))| {
+                let start = self.offset(i) * meta.dtype.size();
+                Reader::new(&View::new(meta, &view.bytes()[start..][..meta.bytes()]), &self.shape)
+            })
+            .collect();
         // Long enough that a task is worth its overhead, short enough that it stays in cache.
         let task = 16 * BLOCK;
         output.f32().par_chunks_mut(task).enumerate().for_each_init(
@@ -148,10 +193,11 @@ impl Op for Pointwise {
     }
 
     fn kernels(&self, inputs: &[&Meta], output: &Meta, _capabilities: &Capabilities) -> Vec<Kernel> {
-        let accesses: Vec<Access> = inputs.iter().map(|m| Access::of(&m.shape, &self.shape)).collect();
+        let accesses: Vec<Access> = self.read(inputs).iter().map(|meta| Access::of(&meta.shape, &self.shape)).collect();
+        let aligned = (0..inputs.len()).all(|i| self.offset(i).is_multiple_of(4));
         let whole = accesses.iter().all(|a| matches!(a, Access::Same | Access::Scalar));
         let mut kernels = Vec::new();
-        if whole || self.shape.last().is_multiple_of(4) {
+        if aligned && (whole || self.shape.last().is_multiple_of(4)) {
             kernels.push(Kernel::single("vec4", self.launch(inputs, &accesses, output, 4)));
         }
         kernels.push(Kernel::single("scalar", self.launch(inputs, &accesses, output, 1)));
@@ -178,7 +224,7 @@ impl Pointwise {
         text += "@group(0) @binding(0) var<uniform> p: Params;\n";
         let mut loads = String::new();
         for (i, (meta, access)) in inputs.iter().zip(accesses).enumerate() {
-            let (element, load) = load(i, meta.dtype, access, &self.shape, width);
+            let (element, load) = load(i, meta.dtype, access, self.offset(i), &self.shape, width);
             text += &format!("@group(0) @binding({}) var<storage, read> in{i}: array<{element}>;\n", i + 1);
             loads += &load;
         }
@@ -201,13 +247,20 @@ impl Pointwise {
 }
 
 /// The element type of input `i` and the statements which load `x{i}`.
-fn load(i: usize, dtype: DType, access: &Access, shape: &Shape, width: usize) -> (String, String) {
+fn load(i: usize, dtype: DType, access: &Access, offset: usize, shape: &Shape, width: usize) -> (String, String) {
     let scalar = dtype.wgsl();
     let vector = if width == 1 { scalar.to_owned() } else { format!("vec{width}<{scalar}>") };
+    let from = |element: &str, width: usize| match offset {
+        0 => element.to_owned(),
+        _ => format!("{element} + {}u", offset / width),
+    };
     match access {
-        Access::Same => (vector, format!("    let x{i} = V(in{i}[i]);\n")),
-        Access::Scalar => (scalar.to_owned(), format!("    let x{i} = V(f32(in{i}[0]));\n")),
-        Access::Suffix(n) => (vector, format!("    let x{i} = V(in{i}[i % {}u]);\n", n / width)),
+        Access::Same => (vector, format!("    let x{i} = V(in{i}[{}]);\n", from("i", width))),
+        Access::Scalar => (scalar.to_owned(), format!("    let x{i} = V(f32(in{i}[{offset}]));\n")),
+        Access::Suffix(n) => {
+            let element = from(&format!("i % {}u", n / width), width);
+            (vector, format!("    let x{i} = V(in{i}[{element}]);\n"))
+        }
         Access::Strided(strides) => {
             let steps = shape.strides();
             let mut terms: Vec<String> = Vec::new();
@@ -219,8 +272,10 @@ fn load(i: usize, dtype: DType, access: &Access, shape: &Shape, width: usize) ->
             let index = terms.join(" + ");
             let element = format!("    let e{i} = i * {width}u;\n");
             if width > 1 && strides.last() == Some(&1) {
-                (vector, format!("{element}    let x{i} = V(in{i}[({index}) / {width}u]);\n"))
+                let index = from(&format!("({index}) / {width}u"), width);
+                (vector, format!("{element}    let x{i} = V(in{i}[{index}]);\n"))
             } else {
+                let index = from(&index, 1);
                 (scalar.to_owned(), format!("{element}    let x{i} = V(f32(in{i}[{index}]));\n"))
             }
         }
@@ -445,6 +500,22 @@ pub(super) fn samples() -> Vec<Sample> {
     samples.push(Sample::new(Pointwise::new(Expression::of(Function::Add), big), [&[70, 65_537], &[]]).forward_only());
     let chain = Expression::new(|[x, scale, shift]| (x * scale + shift).call(Function::Relu).call(Function::Tanh));
     samples.push(Sample::new(Pointwise::new(chain, [2, 9, 12].into()), [&[2, 9, 12], &[12], &[12]]).forward_only());
+    // Pieces of inputs: aligned for vectors and not, along the last axis, of the whole shape, one number, strided.
+    let sum = || Expression::new(|[x, y]: [Term; 2]| x + y);
+    let piece = |offset: usize, shape: &[usize]| Some(Piece { offset, shape: shape.into() });
+    for (offset, from, shape) in [
+        (8, &[3, 8][..], &[8][..]),
+        (3, &[2, 12], &[12]),
+        (2, &[8], &[]),
+        (4, &[100], &[2, 1, 8]),
+        (5, &[7, 20], &[2, 3, 8]),
+        (7, &[9], &[2, 1, 1]),
+    ] {
+        let whole = Shape::from(shape).broadcast(&[2, 3, if shape == [12] { 12 } else { 8 }].into());
+        let whole = whole.expect("the samples broadcast");
+        let op = Pointwise::new(sum(), whole.clone()).of_pieces(vec![None, piece(offset, shape)]);
+        samples.push(Sample::new(op, [whole.dims(), from]).forward_only());
+    }
     let integers = Pointwise::new(Expression::of(Function::Equal), [6].into());
     samples.push(Sample::of(integers, [Given::ids(&[6], 3), Given::ids(&[6], 3)]).forward_only());
     samples

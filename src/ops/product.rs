@@ -38,8 +38,24 @@ pub(super) struct Product<'a> {
 pub(super) enum Stored<'a> {
     /// Through the op's epilogue to its result; `inputs` are all inputs of the op, of which `own` belong to the product.
     Output { epilogue: Option<&'a Expression>, inputs: &'a [&'a Meta], own: usize, shape: &'a Shape },
-    /// To a scratch buffer, `[batch, rows, columns]`, where columns are a multiple of 4.
+    /// To a scratch buffer, `[batch, layers, rows, columns]`, where columns are rounded up to a multiple of 4.
     Scratch(usize),
+}
+
+/// Which parts of a split sum a launch leaves, each in a layer of its own.
+#[derive(Clone, Copy)]
+pub(super) struct Layers {
+    /// Parts into which the launch splits its terms.
+    pub parts: usize,
+    /// The layer of the first of them.
+    pub first: usize,
+    /// Layers of each matrix, with those of other launches.
+    pub of: usize,
+}
+
+impl Layers {
+    /// The sum is not split.
+    const WHOLE: Self = Self { parts: 1, first: 0, of: 1 };
 }
 
 impl Stored<'_> {
@@ -60,18 +76,78 @@ impl Stored<'_> {
 #[derive(Clone, Copy)]
 enum Scheme {
     Registers,
-    Subgroup {
-        lanes: usize,
-        stack: usize,
-    },
+    Subgroup(Broadcast),
     /// Of so many rows and columns: 64 or 128.
     Tiled(usize),
+}
+
+/// A tile in the registers of a subgroup.
+#[derive(Clone, Copy)]
+struct Broadcast {
+    lanes: usize,
+    /// Lanes that share rows: all, or four.
+    group: usize,
+    /// Vectors of columns that a lane holds.
+    vectors: usize,
+    /// Subgroups of a workgroup.
+    stack: usize,
+}
+
+impl Broadcast {
+    /// The forms that suit a product, the preferred first.
+    fn all(product: &Product<'_>, capabilities: &Capabilities) -> Vec<Self> {
+        let Some(lanes) = capabilities.subgroup.filter(|lanes| (4..=64).contains(lanes)) else { return Vec::new() };
+        let lanes = lanes as usize;
+        // Workgroups of less than four subgroups leave hardware idle.
+        let stack = if capabilities.software { 1 } else { 4 };
+        let plain = Self { lanes, group: lanes, vectors: 1, stack };
+        let narrow = Self { group: 4, ..plain };
+        let wide = Self { vectors: 2, ..plain };
+        if lanes > 4 && product.columns <= narrow.tile()[1] && product.rows > plain.tile()[0] {
+            vec![narrow, plain]
+        } else if capabilities.software && product.columns > plain.tile()[1] {
+            // Hardware has not as many registers.
+            vec![wide, plain]
+        } else {
+            vec![plain]
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match (self.group < self.lanes, self.vectors) {
+            (true, _) => "subgroup-narrow",
+            (_, 2) => "subgroup-wide",
+            _ => "subgroup",
+        }
+    }
+
+    fn tile(self) -> [usize; 2] {
+        [32 * self.stack * (self.lanes / self.group), 4 * self.panel()]
+    }
+
+    /// Vectors of columns that a tile has.
+    fn panel(self) -> usize {
+        self.group * self.vectors
+    }
+
+    fn launch(self) -> Launch {
+        let Self { lanes, group, vectors, stack } = self;
+        let spread = match group {
+            4 => include_str!("../../shaders/common/product_spread_quads.wgsl"),
+            _ => include_str!("../../shaders/common/product_spread_subgroup.wgsl"),
+        };
+        Launch::new("matmul_subgroup.wgsl", include_str!("../../shaders/matmul_subgroup.wgsl"))
+            .prepend(spread)
+            .constants([("SUBGROUP", lanes), ("GROUP", group), ("VECTORS", vectors), ("STACK", stack)])
+    }
 }
 
 /// Terms which a part of a split sum has at least: below, storing and adding the parts costs more than they save.
 const LEAST_STRETCH: usize = 128;
 /// Workgroups that keep hardware busy.
 const FULL: usize = 256;
+/// Rows, columns and terms from which on packing both operands pays.
+const LEAST_PACKED: usize = 256;
 
 impl Scheme {
     /// The schemes for an adapter, the preferred first.
@@ -80,12 +156,9 @@ impl Scheme {
     /// large tile in registers wins, fed by broadcasts if there are any. Hardware has workgroup memory for this; the larger
     /// tile comes first where there are enough of them to fill it.
     fn all(product: &Product<'_>, capabilities: &Capabilities) -> Vec<Self> {
-        let subgroup = capabilities.subgroup.filter(|lanes| (4..=64).contains(lanes));
-        // Workgroups of less than four subgroups leave hardware idle.
-        let stack = if capabilities.software { 1 } else { 4 };
-        let subgroup = subgroup.map(|lanes| Self::Subgroup { lanes: lanes as usize, stack });
+        let subgroup = Broadcast::all(product, capabilities).into_iter().map(Self::Subgroup);
         if capabilities.software {
-            return subgroup.into_iter().chain([Self::Registers, Self::Tiled(64), Self::Tiled(128)]).collect();
+            return subgroup.chain([Self::Registers, Self::Tiled(64), Self::Tiled(128)]).collect();
         }
         let large = product.tiles(Self::Tiled(128)) >= FULL;
         let tiled = if large { [Self::Tiled(128), Self::Tiled(64)] } else { [Self::Tiled(64), Self::Tiled(128)] };
@@ -95,7 +168,7 @@ impl Scheme {
     fn name(self) -> &'static str {
         match self {
             Self::Registers => "registers",
-            Self::Subgroup { .. } => "subgroup",
+            Self::Subgroup(form) => form.name(),
             Self::Tiled(64) => "tiled-64",
             Self::Tiled(_) => "tiled-128",
         }
@@ -105,7 +178,7 @@ impl Scheme {
     fn tile(self) -> [usize; 2] {
         match self {
             Self::Registers => [8, 4],
-            Self::Subgroup { lanes, stack } => [32 * stack, 4 * lanes],
+            Self::Subgroup(form) => form.tile(),
             Self::Tiled(size) => [size, size],
         }
     }
@@ -116,12 +189,7 @@ impl Scheme {
                 let text = include_str!("../../shaders/matmul_registers.wgsl");
                 Launch::new("matmul_registers.wgsl", text).threads(tiles, 64)
             }
-            Self::Subgroup { lanes, stack } => {
-                let text = include_str!("../../shaders/matmul_subgroup.wgsl");
-                Launch::new("matmul_subgroup.wgsl", text)
-                    .prepend(&format!("const SUBGROUP: u32 = {lanes}u;\nconst STACK: u32 = {stack}u;\n"))
-                    .threads(tiles, 1)
-            }
+            Self::Subgroup(form) => form.launch().threads(tiles, 1),
             Self::Tiled(size) => {
                 let (shader, text) = match size {
                     64 => ("matmul_tiled_64.wgsl", include_str!("../../shaders/matmul_tiled_64.wgsl")),
@@ -142,6 +210,40 @@ impl Product<'_> {
         self.kernels_after(0, capabilities)
     }
 
+    /// The kernel that packs both operands first, where that pays: a large product in software, where a tile's own reads
+    /// would be scattered over the whole of both.
+    pub fn packed(&self, capabilities: &Capabilities) -> Option<Kernel> {
+        let large = self.rows.min(self.columns).min(self.terms) >= LEAST_PACKED;
+        let form = *Broadcast::all(self, capabilities).first().filter(|_| capabilities.software && large)?;
+        let panel = form.panel();
+        let quads = self.terms.div_ceil(4);
+        let blocks = [self.rows.div_ceil(32) * 8, self.columns.div_ceil(4 * panel) * panel];
+        let texts = [
+            ("product_pack_a.wgsl", include_str!("../../shaders/product_pack_a.wgsl")),
+            ("product_pack_b.wgsl", include_str!("../../shaders/product_pack_b.wgsl")),
+        ];
+        let pack = |i: usize| {
+            let (shader, text) = texts[i];
+            let launch = Launch::new(shader, text).threads(self.batch * blocks[i] * quads, 64);
+            let (operand, name) = [(&self.a, "a"), (&self.b, "b")][i];
+            let launch = declare(launch.prepend(operand.snippet), operand.binding, name, operand.element);
+            let product = Product { result: Stored::Scratch(i), ..self.clone() };
+            product.store(launch).constants([("PANEL", panel)]).params(self.params(Layers::WHOLE))
+        };
+        let packed = |i: usize, snippet| Operand { binding: Binding::Scratch(i), element: "vec4f", snippet };
+        let product = Product {
+            a: packed(0, include_str!("../../shaders/common/product_a_packed.wgsl")),
+            b: packed(1, include_str!("../../shaders/common/product_b_packed.wgsl")),
+            constants: vec![("PANEL", panel)],
+            ..self.clone()
+        };
+        Some(Kernel {
+            variant: format!("{}-packed", form.name()),
+            launches: vec![pack(0), pack(1), product.launch(Scheme::Subgroup(form), Layers::WHOLE)],
+            scratch: blocks.map(|n| self.batch * n * quads * 64).to_vec(),
+        })
+    }
+
     /// The same for a product that is the last launch of kernels which have `scratch` buffers of their own.
     pub fn kernels_after(&self, scratch: usize, capabilities: &Capabilities) -> Vec<Kernel> {
         Scheme::all(self, capabilities).into_iter().map(|scheme| self.kernel(scheme, scratch, capabilities)).collect()
@@ -149,8 +251,26 @@ impl Product<'_> {
 
     /// The preferred scheme in one launch, without splitting the sum.
     pub fn whole(&self, capabilities: &Capabilities) -> Launch {
-        let scheme = Scheme::all(self, capabilities)[0];
-        self.launch(scheme, 1)
+        self.preferred(capabilities, Layers::WHOLE)
+    }
+
+    /// The preferred scheme in one launch, which leaves some layers of the result.
+    pub fn preferred(&self, capabilities: &Capabilities, layers: Layers) -> Launch {
+        self.launch(Scheme::all(self, capabilities)[0], layers)
+    }
+
+    /// Into how many parts the preferred scheme would split the sum.
+    pub fn preferred_parts(&self, capabilities: &Capabilities) -> usize {
+        self.parts(Scheme::all(self, capabilities)[0], capabilities)
+    }
+
+    /// Adds up the `layers` of each matrix that stand in a scratch buffer.
+    pub fn add_layers(&self, scratch: usize, layers: usize) -> Launch {
+        let vectors = self.rows * self.columns.div_ceil(4);
+        let text = include_str!("../../shaders/product_sum.wgsl");
+        let add = Launch::new("product_sum.wgsl", text).threads(self.batch * vectors, 64);
+        let add = self.store(declare(add, Binding::Scratch(scratch), "partial", "vec4f"));
+        add.params(self.params(Layers { of: layers, ..Layers::WHOLE }))
     }
 
     fn tiles(&self, scheme: Scheme) -> usize {
@@ -158,13 +278,12 @@ impl Product<'_> {
         self.batch * self.rows.div_ceil(rows) * self.columns.div_ceil(columns)
     }
 
-    fn launch(&self, scheme: Scheme, parts: usize) -> Launch {
-        self.store(self.operands(scheme.launch(self.tiles(scheme) * parts)))
-            .params(self.params(parts, self.batch * parts))
+    fn launch(&self, scheme: Scheme, layers: Layers) -> Launch {
+        self.store(self.operands(scheme.launch(self.tiles(scheme) * layers.parts))).params(self.params(layers))
     }
 
-    fn params(&self, parts: usize, layers: usize) -> [usize; 5] {
-        [self.rows, self.terms, self.terms.div_ceil(4).div_ceil(parts), parts, layers]
+    fn params(&self, Layers { parts, first, of }: Layers) -> [usize; 7] {
+        [self.rows, self.terms, self.terms.div_ceil(4).div_ceil(parts), self.batch, parts, first, of]
     }
 
     /// Into how many parts to split the sum: enough that all of the adapter has work.
@@ -176,7 +295,7 @@ impl Product<'_> {
             _ if capabilities.software => 256,
             _ => 2 * FULL,
         };
-        if tiles * 2 > wanted {
+        if tiles * 2 >= wanted {
             return 1;
         }
         let quads = self.terms.div_ceil(4);
@@ -188,17 +307,16 @@ impl Product<'_> {
     fn kernel(&self, scheme: Scheme, scratch: usize, capabilities: &Capabilities) -> Kernel {
         let parts = self.parts(scheme, capabilities);
         if parts == 1 {
-            return Kernel::single(scheme.name(), self.launch(scheme, 1));
+            return Kernel::single(scheme.name(), self.launch(scheme, Layers::WHOLE));
         }
         let partial = Product { result: Stored::Scratch(scratch), ..self.clone() };
-        let vectors = self.rows * self.columns.div_ceil(4);
-        let text = include_str!("../../shaders/product_sum.wgsl");
-        let add = Launch::new("product_sum.wgsl", text).threads(self.batch * vectors, 64);
-        let add = self.store(declare(add, Binding::Scratch(scratch), "partial", "vec4f"));
         Kernel {
             variant: format!("{}-split", scheme.name()),
-            launches: vec![partial.launch(scheme, parts), add.params(self.params(parts, self.batch))],
-            scratch: vec![self.batch * parts * vectors * 16],
+            launches: vec![
+                partial.launch(scheme, Layers { parts, first: 0, of: parts }),
+                self.add_layers(scratch, parts),
+            ],
+            scratch: vec![self.batch * parts * self.rows * self.columns.div_ceil(4) * 16],
         }
     }
 

@@ -83,6 +83,8 @@ fn reduced_shape(at: &str, input: &Meta, axes: &Range<usize>, keep_dims: bool) -
     Ok(Shape::from([&dims[..axes.start], &ones, &dims[axes.end..]].concat()))
 }
 
+/// A second launch does not pay for fewer parts.
+const FEWEST_PARTS: usize = 8;
 /// Elements one task of the CPU reduces.
 const TASK: usize = 16 << 10;
 
@@ -210,6 +212,7 @@ impl Reduce {
     /// The kernel of one launch, or of two if that gives up to `parts` parts of at least `least` elements.
     fn staged(&self, form: &str, extents: Extents, parts: usize, least: usize) -> Kernel {
         let parts = parts.min(extents.reduced / least).clamp(1, 1024);
+        let parts = if parts < FEWEST_PARTS { 1 } else { parts };
         let launch = |extents, parts, divisor, bindings| match form {
             "tree" => self.tree(extents, parts, divisor, bindings),
             _ => self.registers(extents, parts, divisor, bindings),

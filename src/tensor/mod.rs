@@ -94,6 +94,22 @@ impl Tensor {
         Self::new(meta.shape.clone(), data)
     }
 
+    /// Tensors after one another along their first dimension.
+    ///
+    /// Errors: if there are none, or they differ in more than that.
+    pub fn join(tensors: &[&Self]) -> Result<Self> {
+        let rest = |t: &Self| t.shape.dims().get(1..).map(<[usize]>::to_vec);
+        let first = tensors.first().ok_or_else(|| Error::shape("join", "there are no tensors"))?;
+        let same = |t: &&Self| rest(t).is_some() && rest(t) == rest(first) && t.dtype() == first.dtype();
+        if !tensors.iter().all(same) {
+            return Err(Error::shape("join", "the tensors differ in more than their first dimension"));
+        }
+        let mut dims = first.shape.dims().to_vec();
+        dims[0] = tensors.iter().map(|t| t.shape.dims()[0]).sum();
+        let bytes: Vec<u8> = tensors.iter().flat_map(|t| t.bytes()).copied().collect();
+        Self::from_bytes(&Meta::new(dims, first.dtype()), &bytes)
+    }
+
     /// Its shape.
     pub fn shape(&self) -> &Shape {
         &self.shape

@@ -15,6 +15,6 @@ pub use fit::{Best, EpochReport, Observer, Plan, Progress, Quiet, StepOf, fit};
 pub use optimizers::{Adam, Optimizer, RmsProp, Sgd};
 pub use run_folder::{Kept, RunFolder};
 pub use schedule::Schedule;
-pub use session::{Session, StepResult};
+pub use session::{MemoryOptions, Session, StepResult};
 pub use settings::Settings;
 pub use task::{Summary, Task};

@@ -1,27 +1,65 @@
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::Task;
 use crate::data::{Batch, Loader};
 use crate::device::{Device, Program, Weights};
 use crate::error::{Error, Result};
-use crate::graph::{Layout, Update};
+use crate::graph::{Ending, Footprint, Graph, Layout, Passes, Update};
 use crate::tensor::Tensor;
 
-/// A network on a device, with programs for each batch size it has met. They share the weights.
+/// A network on a device, with programs for each batch size it has met. They share the weights, and the memory for what
+/// they compute.
 pub struct Session<T: Task> {
     task: T,
     device: Device,
     weights: Weights,
     update: Option<Arc<dyn Update>>,
     seed: u32,
-    training: HashMap<usize, Program>,
+    memory: MemoryOptions,
+    /// Pictures of the largest step prepared so far, and how many of them are computed at once.
+    prepared: (usize, usize),
+    training: HashMap<Form, Program>,
     inference: HashMap<usize, Program>,
-    under_way: VecDeque<(u64, usize)>,
+    under_way: VecDeque<UnderWay>,
+    partial: StepResult,
+}
+
+/// How a session uses memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryOptions {
+    /// Most pictures that are computed at once: a larger step is the sum of parts. Batch normalisation then sees each part
+    /// by itself.
+    pub part: Option<usize>,
+    /// Most bytes of device memory.
+    pub limit: Option<u64>,
+    /// Compute forward values again for the backward pass instead of keeping them.
+    pub remat: bool,
+}
+
+/// Which of the programs of a training step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Form {
+    /// A step of so many pictures.
+    Whole(usize),
+    /// A part of a step.
+    Part(usize),
+    /// The end of a step in parts.
+    Update,
+}
+
+/// A run whose results were not yet taken.
+struct UnderWay {
+    form: Form,
+    step: u64,
+    /// Share of the step's pictures.
+    share: f32,
+    last: bool,
 }
 
 /// What came of a training step.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct StepResult {
     /// Which step, counted from 1.
     pub step: u64,
@@ -47,10 +85,18 @@ impl<T: Task> Session<T> {
             weights,
             update,
             seed,
+            memory: MemoryOptions::default(),
+            prepared: (0, usize::MAX),
             training: HashMap::new(),
             inference: HashMap::new(),
             under_way: VecDeque::new(),
+            partial: StepResult::default(),
         })
+    }
+
+    /// With other habits in the use of memory than to take what it needs.
+    pub fn with_memory(self, memory: MemoryOptions) -> Self {
+        Self { memory, ..self }
     }
 
     /// What it is for.
@@ -68,43 +114,187 @@ impl<T: Task> Session<T> {
         &self.weights
     }
 
+    /// Makes ready for training steps of `n` pictures, of which the last of an epoch has `rest`, and for inference on as
+    /// many: chooses kernels, takes all memory, and tells how many bytes that are. A step that does not fit is computed in
+    /// parts, whose gradients are added up: the same mathematics with less memory.
+    ///
+    /// Errors: [`Error::Memory`] if one picture does not fit, or where batch statistics forbid parts.
+    pub fn prepare(&mut self, n: usize, rest: usize) -> Result<u64> {
+        let mut part = self.memory.part.unwrap_or(n).clamp(1, n.max(1));
+        loop {
+            match self.make_room(n, rest, part) {
+                Ok(bytes) => {
+                    self.prepared = (n, part);
+                    return Ok(bytes);
+                }
+                Err(Error::Memory(reason)) if part > 1 => {
+                    self.expect_divisible(part, reason)?;
+                    part = part.div_ceil(2);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Bytes that it has taken on its device so far.
+    pub fn device_bytes(&self) -> u64 {
+        let programs = self.training.values().chain(self.inference.values());
+        self.weights.bytes() + self.weights.shared_bytes() + programs.map(Program::own_bytes).sum::<u64>()
+    }
+
+    /// How many pictures of a step are computed at once.
+    pub fn part(&self) -> usize {
+        self.prepared.1
+    }
+
+    /// Bytes that steps of `n` pictures take, all computed at once; without an optimizer, inference on as many. Nothing is
+    /// taken yet.
+    ///
+    /// Errors: [`Error::Memory`] if a tensor is larger than the device allows.
+    pub fn needed_bytes(&self, n: usize) -> Result<u64> {
+        Ok(self.weights.bytes() + self.footprint_of_sizes(&[n].into())?.bytes() as u64)
+    }
+
+    /// Of programs for so many pictures.
+    fn footprint_of_sizes(&self, sizes: &BTreeSet<usize>) -> Result<Footprint> {
+        let mut footprint = Footprint::default();
+        for &size in sizes {
+            footprint = footprint.and(&self.footprint(&self.task.inference_graph(size)?)?);
+            if self.update.is_some() {
+                footprint = footprint.and(&self.footprint(&self.task.training_graph(size, self.seed)?)?);
+            }
+        }
+        Ok(footprint)
+    }
+
+    fn make_room(&mut self, n: usize, rest: usize, part: usize) -> Result<u64> {
+        let sizes = [part, n % part, rest.min(part), rest % part].into_iter().filter(|&size| size > 0).collect();
+        let graph = self.task.training_graph(part, self.seed)?;
+        self.expect_within_limit(part, n > part, &self.footprint(&graph)?)?;
+        self.device.prepare(&graph, self.passes())?;
+        let footprint = self.footprint_of_sizes(&sizes)?;
+        let bytes = self.expect_within_limit(part, n > part, &footprint)?;
+        self.weights.reserve(&footprint)?;
+        self.program(if n > part { Form::Part(part) } else { Form::Whole(n) })?;
+        Ok(bytes)
+    }
+
+    fn passes(&self) -> Passes {
+        Passes { remat: self.memory.remat, ..self.device.passes() }
+    }
+
+    fn footprint(&self, graph: &Graph) -> Result<Footprint> {
+        self.device.footprint(graph, &self.weights, self.passes())
+    }
+
+    /// Bytes of everything.
+    fn expect_within_limit(&self, part: usize, in_parts: bool, footprint: &Footprint) -> Result<u64> {
+        let sum = if in_parts { 4 * self.weights.parameters().len() } else { 0 };
+        let bytes = self.weights.bytes() + (sum + footprint.bytes()) as u64;
+        match self.memory.limit {
+            Some(limit) if bytes > limit => {
+                let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+                let (need, limit) = (mib(bytes), mib(limit));
+                Err(Error::memory(format!("batches of {part} need {need:.1} MiB, the limit is {limit:.1} MiB")))
+            }
+            _ => Ok(bytes),
+        }
+    }
+
+    /// Refuses to divide a step where that would change what it computes.
+    fn expect_divisible(&self, part: usize, reason: String) -> Result<()> {
+        if self.task.training_graph(part, self.seed)?.updates().is_empty() {
+            return Ok(());
+        }
+        let fits = |&size: &usize| {
+            let graph = self.task.training_graph(size, self.seed);
+            let footprint = graph.and_then(|graph| self.footprint(&graph));
+            footprint.and_then(|footprint| self.expect_within_limit(size, false, &footprint)).is_ok()
+        };
+        let smaller = std::iter::successors(Some(part / 2), |&size| Some(size / 2)).take_while(|&size| size > 0);
+        let advice = match smaller.into_iter().find(fits) {
+            Some(size) => format!("use --batch-size {size}, with --accumulate {} if you like", part.div_ceil(size)),
+            None => "use a smaller --image-size or another network".to_owned(),
+        };
+        Err(Error::memory(format!(
+            "{reason}; a batch in parts would have other statistics, by which the network normalises: {advice}"
+        )))
+    }
+
+    fn program(&mut self, form: Form) -> Result<&mut Program> {
+        if !self.training.contains_key(&form) {
+            let update = self.update.clone().ok_or_else(|| Error::config("this session has no optimizer"))?;
+            let (graph, ending) = match form {
+                Form::Whole(n) => (self.task.training_graph(n, self.seed)?, Ending::Update(update)),
+                Form::Part(n) => (self.task.training_graph(n, self.seed)?, Ending::Accumulate),
+                Form::Update => (Graph::new(), Ending::UpdateBySum(update)),
+            };
+            let program = self.device.compile_with(&graph, &self.weights, ending, self.passes())?;
+            self.training.insert(form, program);
+        }
+        Ok(self.training.get_mut(&form).expect("it was just made"))
+    }
+
     /// Starts the training step number `step`, counted from 1. Results come from [`Session::results`].
     ///
     /// Errors: if the device is lost, or the step does not fit it.
     pub fn train(&mut self, batch: &Batch, step: u64, learning_rate: f64) -> Result<Vec<StepResult>> {
         let n = batch.len();
+        if n > self.prepared.0 {
+            self.prepare(n, 0)?;
+        }
         let update = self.update.clone().ok_or_else(|| Error::config("this session has no optimizer"))?;
+        let scalars = update.scalars(learning_rate, step);
+        if n <= self.part() {
+            return self.start(batch, 0..n, Form::Whole(n), step, &scalars);
+        }
         let mut done = Vec::new();
-        // Results are taken in order, so a program of another size has to be emptied first.
-        if self.under_way.back().is_some_and(|&(_, size)| size != n) {
-            done = self.results(0)?;
+        for range in parts(n, self.part()) {
+            let (share, keep) = (range.len() as f32 / n as f32, if range.start == 0 { 0.0 } else { 1.0 });
+            let form = Form::Part(range.len());
+            done.extend(self.start(batch, range, form, step, &[share, keep])?);
         }
-        if !self.training.contains_key(&n) {
-            let graph = self.task.training_graph(n, self.seed)?;
-            let program = self.device.compile(&graph, &self.weights, Some(update.clone()))?;
-            self.training.insert(n, program);
-        }
-        let program = self.training.get_mut(&n).expect("it was just made");
-        feed(program, batch)?;
-        program.feed("step", &(step as i32).to_le_bytes())?;
-        program.run(&update.scalars(learning_rate, step))?;
-        self.under_way.push_back((step, n));
-        // One step's result is taken while the next runs: the device never waits for the host.
-        done.extend(self.results(1)?);
+        self.program(Form::Update)?.run(&scalars)?;
+        self.under_way.push_back(UnderWay { form: Form::Update, step, share: 0.0, last: false });
         Ok(done)
     }
 
-    /// Results of the steps under way, oldest first, but for the last `leave`.
+    fn start(
+        &mut self,
+        batch: &Batch,
+        range: Range<usize>,
+        form: Form,
+        step: u64,
+        scalars: &[f32],
+    ) -> Result<Vec<StepResult>> {
+        let program = self.program(form)?;
+        feed(program, batch, range.clone())?;
+        program.feed("step", bytemuck::bytes_of(&[step as i32, range.start as i32]))?;
+        program.run(scalars)?;
+        let (share, last) = (range.len() as f32 / batch.len() as f32, range.end == batch.len());
+        self.under_way.push_back(UnderWay { form, step, share, last });
+        // One run's result is taken while the next is under way: the device never waits for the host.
+        self.results(1)
+    }
+
+    /// Results of the steps under way, oldest first, but for the last `leave` runs.
     pub fn results(&mut self, leave: usize) -> Result<Vec<StepResult>> {
         let mut done = Vec::new();
         while self.under_way.len() > leave {
-            let Some((step, samples)) = self.under_way.pop_front() else { break };
-            let program = self.training.get_mut(&samples).expect("its step was started");
+            let Some(UnderWay { form, step, share, last }) = self.under_way.pop_front() else { break };
+            let program = self.training.get_mut(&form).expect("it was run");
             let outputs = program.take_result()?.unwrap_or_default();
+            let (Form::Whole(samples) | Form::Part(samples)) = form else { continue };
             let [loss, metric] = outputs.as_slice() else {
                 return Err(Error::device("a training step gave no results"));
             };
-            done.push(StepResult { step, loss: loss.f32()[0], metric_sum: metric.f32()[0], samples });
+            self.partial.step = step;
+            self.partial.loss += share * loss.f32()[0];
+            self.partial.metric_sum += metric.f32()[0];
+            self.partial.samples += samples;
+            if last {
+                done.push(std::mem::take(&mut self.partial));
+            }
         }
         Ok(done)
     }
@@ -121,29 +311,54 @@ impl<T: Task> Session<T> {
         }))
     }
 
-    /// What the inference graph gives for a batch.
+    /// What the inference graph gives for a batch; in parts if it does not fit the device.
     ///
-    /// Errors: if the device is lost, or the batch does not fit it.
+    /// Errors: if the device is lost, or one picture does not fit it.
     pub fn infer(&mut self, batch: &Batch) -> Result<Vec<Tensor>> {
-        let n = batch.len();
+        let mut results: Vec<Vec<Tensor>> = Vec::new();
+        let mut start = 0;
+        while start < batch.len() {
+            let size = self.part().min(batch.len() - start);
+            match self.infer_part(batch, start..start + size) {
+                Ok(outputs) => {
+                    results.push(outputs);
+                    start += size;
+                }
+                Err(Error::Memory(_)) if size > 1 => self.prepared.1 = size.div_ceil(2),
+                Err(error) => return Err(error),
+            }
+        }
+        if results.len() == 1 {
+            return Ok(results.remove(0));
+        }
+        let outputs = results.first().map_or(0, Vec::len);
+        (0..outputs).map(|i| Tensor::join(&results.iter().map(|tensors| &tensors[i]).collect::<Vec<_>>())).collect()
+    }
+
+    fn infer_part(&mut self, batch: &Batch, range: Range<usize>) -> Result<Vec<Tensor>> {
+        let n = range.len();
         if !self.inference.contains_key(&n) {
             let graph = self.task.inference_graph(n)?;
-            self.inference.insert(n, self.device.compile(&graph, &self.weights, None)?);
+            self.inference.insert(n, self.device.compile(&graph, &self.weights, Ending::Nothing)?);
         }
         let program = self.inference.get_mut(&n).expect("it was just made");
-        feed(program, batch)?;
+        feed(program, batch, range)?;
         program.run(&[])?;
         Ok(program.take_result()?.unwrap_or_default())
     }
-
-    /// The program for training steps of `n` pictures, if one has been made.
-    pub fn training_program(&self, n: usize) -> Option<&Program> {
-        self.training.get(&n)
-    }
 }
 
-fn feed(program: &mut Program, batch: &Batch) -> Result<()> {
-    program.feed("images", &batch.images)?;
-    program.feed("rows", bytemuck::cast_slice(&batch.rows))?;
-    program.feed("labels", bytemuck::cast_slice(&batch.labels))
+/// Ranges of `part` pictures, the last perhaps of fewer.
+fn parts(n: usize, part: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..n).step_by(part).map(move |start| start..n.min(start + part))
+}
+
+fn feed(program: &mut Program, batch: &Batch, range: Range<usize>) -> Result<()> {
+    let of = |len: usize| {
+        let each = len / batch.len();
+        range.start * each..range.end * each
+    };
+    program.feed("images", &batch.images[of(batch.images.len())])?;
+    program.feed("rows", bytemuck::cast_slice(&batch.rows[of(batch.rows.len())]))?;
+    program.feed("labels", bytemuck::cast_slice(&batch.labels[range]))
 }

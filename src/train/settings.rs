@@ -29,6 +29,15 @@ pub struct Settings {
     pub epochs: u64,
     /// Pictures in a step.
     pub batch_size: usize,
+    /// Batches whose gradients are added up before each step.
+    #[serde(default = "one")]
+    pub accumulate: usize,
+    /// Bytes of device memory to stay within.
+    #[serde(default)]
+    pub memory_limit: Option<u64>,
+    /// Whether forward values are computed again for the backward pass instead of kept.
+    #[serde(default)]
+    pub remat: bool,
     /// The learning rate that the schedule scales.
     pub learning_rate: f64,
     /// How it changes.
@@ -66,4 +75,8 @@ pub struct Settings {
     pub optimizer: Optimizer,
     /// How training pictures are changed.
     pub augment: Augment,
+}
+
+fn one() -> usize {
+    1
 }

@@ -12,7 +12,8 @@ pub trait Task: Clone + Send + Sync {
     const METRIC: &'static str;
 
     /// The graph of a training step on `n` pictures, gradients included. Inputs: `images` u8 [n, h, w, c], `rows` f32
-    /// `[n, 12]`, `labels` i32 `[n]`, `step` i32 `[1]`. Outputs: the mean loss; the sum of the metric over the pictures.
+    /// `[n, 12]`, `labels` i32 `[n]`, `step` i32 `[2]`: its number, and which of its pictures comes first here. Outputs: the
+    /// mean loss; the sum of the metric over the pictures.
     ///
     /// Errors: if network and task do not fit together.
     fn training_graph(&self, n: usize, seed: u32) -> Result<Graph>;

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use ocellus::graph::{Binding, Capabilities, Graph, Kernel, Launch, Layout, Passes, clip_launches, optimize};
+use ocellus::graph::{
+    Binding, Capabilities, Graph, Kernel, Launch, Layout, Passes, accumulate_launch, clip_launches, optimize,
+};
 use ocellus::ops::{FAMILIES, Sample};
 use ocellus::tensor::Meta;
 use ocellus::train::Optimizer;
@@ -18,8 +20,9 @@ pub struct Described {
 
 /// Adapters that differ in what kernels they are offered.
 pub fn capabilities() -> Vec<Capabilities> {
-    let software = Capabilities { subgroup: Some(8), software: true, workgroup_memory: 32 << 10, invocations: 1024 };
-    let hardware = Capabilities { subgroup: Some(32), software: false, workgroup_memory: 32 << 10, invocations: 1024 };
+    let large = Capabilities { workgroup_memory: 32 << 10, invocations: 1024, ..Capabilities::baseline() };
+    let software = Capabilities { subgroup: Some(8), software: true, ..large };
+    let hardware = Capabilities { subgroup: Some(32), cooperative: true, ..large };
     vec![Capabilities::baseline(), software, hardware]
 }
 
@@ -96,6 +99,7 @@ fn optimizers() -> Vec<Described> {
         launch,
     };
     let mut all: Vec<Described> = clip_launches(&layout, 1.0).into_iter().map(|l| describe("clip", l)).collect();
+    all.push(describe("sum of gradients", accumulate_launch(&layout)));
     for name in ["sgd", "adam", "rmsprop"] {
         let update = Optimizer::named(name).unwrap().update();
         let mut launch = update.launch(&layout);

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::graph::{Graph, Value};
+use crate::graph::Value;
 use crate::nn::{Builder, Initializer, Layer};
 use crate::ops;
 
@@ -52,19 +52,11 @@ impl Layer for BatchNormalization {
         if frozen || !training {
             return ops::batch_norm_inference(graph, inputs[0], gamma, beta, mean, variance, epsilon);
         }
-        let (result, batch_mean, batch_variance) = ops::batch_norm(graph, inputs[0], gamma, beta, epsilon)?;
-        self.update(graph, mean, batch_mean)?;
-        self.update(graph, variance, batch_variance)?;
+        let op = ops::BatchNorm { epsilon, momentum: self.momentum };
+        let (result, next_mean, next_variance) =
+            ops::batch_norm(graph, inputs[0], [gamma, beta], [mean, variance], op)?;
+        graph.update(mean, next_mean);
+        graph.update(variance, next_variance);
         Ok(result)
-    }
-}
-
-impl BatchNormalization {
-    fn update(&self, graph: &mut Graph, running: Value, batch: Value) -> Result<()> {
-        let kept = ops::apply(graph, running, |r| r * self.momentum as f32)?;
-        let new = ops::apply(graph, batch, |b| b * (1.0 - self.momentum) as f32)?;
-        let next = ops::add(graph, kept, new)?;
-        graph.update(running, next);
-        Ok(())
     }
 }

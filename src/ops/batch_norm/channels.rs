@@ -2,6 +2,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::graph::{Binding, Capabilities, Kernel, Launch};
+use crate::ops::product::declare;
 use crate::simd::vectorized;
 use crate::tensor::{DType, Meta, Shape};
 
@@ -9,6 +10,8 @@ use crate::tensor::{DType, Meta, Shape};
 const TASK: usize = 16 << 10;
 /// Sums which the CPU keeps side by side, at least: enough to fill its vector registers several times.
 const LANES: usize = 64;
+/// Elements up to which an adapter in software reduces in one launch.
+const SMALL: usize = 1 << 20;
 /// Channels which are finished together on the CPU.
 const GROUP: usize = 16;
 
@@ -25,17 +28,17 @@ impl Channels {
         Self { rows: shape.elements() / channels.max(1), channels }
     }
 
-    /// The result's shape.
+    /// The shape of a result of `rows` numbers for each channel.
     ///
     /// Errors, in the name of the op `at`: if the tensor is not f32, has no rows, or no elements.
-    pub fn result(at: &str, input: &Meta) -> Result<Meta> {
+    pub fn result(at: &str, input: &Meta, rows: usize) -> Result<Meta> {
         if input.dtype != DType::F32 {
             return Err(Error::shape(at, format!("takes floats, not {input}")));
         }
         if input.shape.rank() < 2 || input.elements() == 0 {
             return Err(Error::shape(at, format!("takes [n, …, channels] with elements, not {input}")));
         }
-        Ok(Meta::f32([2, input.shape.last()]))
+        Ok(Meta::f32([rows, input.shape.last()]))
     }
 
     fn rows_per_task(self) -> usize {
@@ -153,33 +156,62 @@ pub(super) fn fold(sums: &mut [f32], channels: usize) {
     }
 }
 
-/// The WGSL which says what is computed, and the bindings in front of the result.
+/// What the kernels compute, in WGSL.
 pub(super) struct Source<'a> {
-    pub snippet: String,
-    pub bindings: &'a [Binding],
+    pub constants: &'a [(&'a str, f32)],
+    /// `struct Part` and `fn combine`.
+    pub part: &'a str,
+    /// `fn gather` from rows of the tensors.
+    pub rows: Text<'a>,
+    /// `fn gather` from `parts` that earlier invocations left.
+    pub parts: &'a str,
+    /// `fn store` of the result.
+    pub finish: Text<'a>,
+}
+
+/// A text, with numbers and names of the op's inputs that it reads.
+#[derive(Clone, Copy)]
+pub(super) struct Text<'a> {
+    pub text: &'a str,
+    pub inputs: &'a [(usize, &'a str)],
+}
+
+/// Where a launch takes its items from, and where its result goes.
+#[derive(Clone, Copy, PartialEq)]
+enum Stage {
+    /// From rows to the result.
+    Only,
+    /// From rows to parts.
+    First,
+    /// From parts to the result.
+    Second,
 }
 
 impl Channels {
-    /// The kernels which compute `rows` from the tensors and, where that is split into parts, `parts` from those.
-    pub fn kernels(self, rows: &Source<'_>, parts: &str, capabilities: &Capabilities) -> Vec<Kernel> {
-        let parts = Source { snippet: parts.to_owned(), bindings: &[Binding::Scratch(0)] };
-        let threads: usize = if capabilities.software { 1 << 10 } else { 1 << 14 };
-        let registers = self.staged(&Form::registers(self), threads, [rows, &parts]);
-        let tree = self.staged(&Form::tree(self), 1 << 17, [rows, &parts]);
-        if capabilities.software || self.rows < 32 { vec![registers, tree] } else { vec![tree, registers] }
+    /// The kernels which compute `source`.
+    pub fn kernels(self, source: &Source<'_>, capabilities: &Capabilities) -> Vec<Kernel> {
+        if capabilities.software {
+            // A second launch costs more than a few cores without work.
+            let registers = self.staged(&Form::registers(self), 1 << 10, source);
+            let tree = self.staged(&Form::small_tree(self), 1, source);
+            return if self.rows * self.channels <= SMALL { vec![tree, registers] } else { vec![registers, tree] };
+        }
+        let registers = self.staged(&Form::registers(self), 1 << 14, source);
+        let tree = self.staged(&Form::tree(self), 1 << 17, source);
+        if self.rows < 32 { vec![registers, tree] } else { vec![tree, registers] }
     }
 
     /// One launch, or two if that keeps about `threads` invocations busy with at least 16 rows each.
-    fn staged(self, form: &Form, threads: usize, [rows, parts]: [&Source<'_>; 2]) -> Kernel {
+    fn staged(self, form: &Form, threads: usize, source: &Source<'_>) -> Kernel {
         let wanted = threads.div_ceil(form.columns * form.rows).min(1024);
         let length = self.rows.div_ceil(wanted).max(16 * form.rows);
         let count = self.rows.div_ceil(length);
         if count == 1 {
             let params = [self.rows, self.rows, 1, self.rows, 1];
-            return Kernel::single(form.name, form.launch(self, rows, params, Binding::Output));
+            return Kernel::single(form.name, form.launch(self, source, Stage::Only, params));
         }
-        let first = form.launch(self, rows, [self.rows, length, count, self.rows, 1], Binding::Scratch(0));
-        let second = form.launch(self, parts, [count, count, 1, self.rows, length], Binding::Output);
+        let first = form.launch(self, source, Stage::First, [self.rows, length, count, self.rows, 1]);
+        let second = form.launch(self, source, Stage::Second, [count, count, 1, self.rows, length]);
         Kernel {
             variant: format!("{}, two stages", form.name),
             launches: vec![first, second],
@@ -208,29 +240,58 @@ impl Form {
     }
 
     fn tree(channels: Channels) -> Self {
-        let lanes = channels.channels.next_power_of_two().min(32);
-        let rows = 256 / lanes;
-        Self { name: "tree", rows, columns: channels.channels.next_multiple_of(lanes), width: 1, lanes }
+        Self::tree_of(channels, 1, 32)
     }
 
-    fn launch(&self, channels: Channels, source: &Source<'_>, params: [usize; 5], output: Binding) -> Launch {
-        let parts = params[2];
+    /// Of few vectors of four channels: work for two cores even where there are few channels.
+    fn small_tree(channels: Channels) -> Self {
+        let width = if channels.channels.is_multiple_of(4) { 4 } else { 1 };
+        Self::tree_of(channels, width, (channels.channels / width / 2).clamp(1, 4))
+    }
+
+    fn tree_of(channels: Channels, width: usize, most_lanes: usize) -> Self {
+        let columns = channels.channels / width;
+        let lanes = columns.next_power_of_two().min(most_lanes.next_power_of_two());
+        Self { name: "tree", rows: 256 / lanes, columns: columns.next_multiple_of(lanes), width, lanes }
+    }
+
+    fn launch(&self, channels: Channels, source: &Source<'_>, stage: Stage, params: [usize; 5]) -> Launch {
         let (shader, text) = match self.rows {
             1 => ("channels.wgsl", include_str!("../../../shaders/channels.wgsl")),
             _ => ("channels_tree.wgsl", include_str!("../../../shaders/channels_tree.wgsl")),
         };
-        let vector = if self.width == 4 { "vec4f" } else { "f32" };
-        let launch = Launch::new(shader, text)
-            .prepend(&source.snippet)
-            .prepend(&format!("alias V = {vector};\n"))
+        let threads = params[2] * self.columns;
+        let launch = self.declared(Launch::new(shader, text), source, stage);
+        let launch = launch
+            .prepend(source.part)
+            .prepend(if self.width == 4 { "alias V = vec4f;\n" } else { "alias V = f32;\n" })
+            .float_constants(source.constants.iter().copied())
             .constants([("C", channels.channels / self.width)])
-            .params(params)
-            .bindings(source.bindings.iter().copied().chain([output]));
+            .params(params);
         match self.rows {
-            1 => launch.threads(parts * self.columns, 64),
-            rows => {
-                launch.constants([("LANES", self.lanes), ("ROWS", rows)]).threads(parts * self.columns / self.lanes, 1)
-            }
+            1 => launch.threads(threads, 64),
+            rows => launch.constants([("LANES", self.lanes), ("ROWS", rows)]).threads(threads / self.lanes, 1),
         }
+    }
+
+    /// Adds `gather` and `store` of a stage, and what they read and write.
+    fn declared(&self, launch: Launch, source: &Source<'_>, stage: Stage) -> Launch {
+        let parts = Text { text: source.parts, inputs: &[] };
+        let store = Text { text: include_str!("../../../shaders/common/channels_store_part.wgsl"), inputs: &[] };
+        let (gather, store) = match stage {
+            Stage::Only => (source.rows, source.finish),
+            Stage::First => (source.rows, store),
+            Stage::Second => (parts, source.finish),
+        };
+        let mut launch = launch.prepend(store.text).prepend(gather.text);
+        let others = store.inputs.iter().filter(|input| !gather.inputs.contains(input));
+        for &(i, name) in gather.inputs.iter().chain(others) {
+            launch = declare(launch, Binding::Input(i), name, "V");
+        }
+        if stage == Stage::Second {
+            launch = declare(launch, Binding::Scratch(0), "parts", "V");
+        }
+        let output = if stage == Stage::First { Binding::Scratch(0) } else { Binding::Output };
+        declare(launch, output, "output", "V")
     }
 }

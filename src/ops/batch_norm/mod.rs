@@ -2,26 +2,32 @@
 //! `y = (x - mean) / sqrt(variance + epsilon) · gamma + beta`, by channel, which is the last axis.
 //!
 //! In training, mean and variance are those of the batch; the variance is the biased one, as in Keras. Forward and
-//! backward read a tensor twice each: a reduction to `[2, c]`, then a pointwise chain, which fuses with what surrounds it.
+//! backward read a tensor twice each: a reduction to all that is needed by channel, as rows `[.., c]`, then a pointwise
+//! chain, which reads the rows in place and fuses with what surrounds it.
 
 mod channels;
 mod grad_sums;
-mod moments;
+mod statistics;
 
 use channels::Channels;
 pub use grad_sums::BatchNormGradSums;
-pub use moments::Moments;
+use grad_sums::{GRAD_BETA, GRAD_GAMMA, SHIFT, SLOPE};
+pub use statistics::BatchStatistics;
+use statistics::{MEAN, NEXT_MEAN, NEXT_VARIANCE, SCALE, VARIANCE};
 
 use super::sample::{Given, Sample};
 use crate::error::{Error, Result};
 use crate::graph::{Backward, Capabilities, Expression, Function, Graph, Kernel, Op, Term, Tolerance, Value};
 use crate::tensor::{Array, Meta, View, ViewMut};
 
-/// Normalises x `[.., c]` by the moments of each channel, then scales by gamma `[c]` and shifts by beta `[c]`. See
-/// [`batch_norm`].
-#[derive(Clone, Debug)]
+/// Normalises x `[.., c]` by the moments of each channel, then scales by gamma `[c]` and shifts by beta `[c]`. Further inputs
+/// are the running mean and variance `[c]`. See [`batch_norm`].
+#[derive(Clone, Copy, Debug)]
 pub struct BatchNorm {
-    epsilon: f32,
+    /// Added to the variance.
+    pub epsilon: f32,
+    /// The share of the running statistics that is kept in a step.
+    pub momentum: f64,
 }
 
 impl Op for BatchNorm {
@@ -30,52 +36,43 @@ impl Op for BatchNorm {
     }
 
     fn infer(&self, inputs: &[&Meta]) -> Result<Meta> {
-        Channels::result("batch_norm", inputs[0])?;
-        expect_channels(inputs[0], &[("gamma", inputs[1]), ("beta", inputs[2])])?;
+        Channels::result("batch_norm", inputs[0], 1)?;
+        let names = ["gamma", "beta", "running mean", "running variance"];
+        expect_channels(inputs[0], &names.into_iter().zip(inputs[1..].iter().copied()).collect::<Vec<_>>())?;
         expect_epsilon(self.epsilon)?;
         Ok(inputs[0].clone())
     }
 
     fn gradient(&self, graph: &mut Graph, at: &Backward<'_>, of: usize) -> Result<Option<Value>> {
-        let &[x, gamma, _] = at.inputs else { unreachable!("batch_norm has three inputs") };
-        let moments = graph.apply(Moments, &[x])?;
-        let sums = graph.apply(BatchNormGradSums { epsilon: self.epsilon }, &[x, at.grad, moments])?;
-        let (sum, product) = (row(graph, sums, 0)?, row(graph, sums, 1)?);
+        let statistics = self.statistics(graph, at.inputs)?;
+        let sums = BatchNormGradSums { epsilon: self.epsilon };
+        let sums = graph.apply(sums, &[at.inputs[0], at.grad, statistics])?;
         match of {
             0 => {
-                // dx = scale · (g - sum(g) / n - x̂ · sum(g x̂) / n), with scale = gamma / sqrt(variance + epsilon).
-                let (mean, variance) = (row(graph, moments, 0)?, row(graph, moments, 1)?);
-                let share = 1.0 / Channels::of(graph.shape(x)).rows as f32;
-                let scale = self.scale(graph, gamma, variance)?;
-                let shift = Expression::new(|[scale, sum]: [Term; 2]| scale * sum * share);
-                let shift = super::pointwise(graph, shift, &[scale, sum])?;
-                let slope = Expression::new(|[scale, variance, product]: [Term; 3]| {
-                    scale * product * share * (variance + self.epsilon).call(Function::Rsqrt)
-                });
-                let slope = super::pointwise(graph, slope, &[scale, variance, product])?;
+                let [mean, scale] = rows(graph, statistics, [MEAN, SCALE])?;
+                let [shift, slope] = rows(graph, sums, [SHIFT, SLOPE])?;
                 let total = Expression::new(|[x, grad, mean, scale, shift, slope]: [Term; 6]| {
                     grad * scale - shift - (x - mean) * slope
                 });
-                super::pointwise(graph, total, &[x, at.grad, mean, scale, shift, slope]).map(Some)
+                super::pointwise(graph, total, &[at.inputs[0], at.grad, mean, scale, shift, slope]).map(Some)
             }
-            1 => Ok(Some(product)),
-            _ => Ok(Some(sum)),
+            1 => row(graph, sums, GRAD_GAMMA).map(Some),
+            2 => row(graph, sums, GRAD_BETA).map(Some),
+            _ => Ok(None),
         }
     }
 
     fn reference(&self, inputs: &[&Array], output: &Meta) -> Array {
         let c = output.shape.last();
-        let moments = Moments.reference(&inputs[..1], &Meta::f32([2, c])).data;
-        let scale = |c: usize, variance: f64| inputs[1].data[c] / (variance + f64::from(self.epsilon)).sqrt();
-        Array::from_fn(&output.shape, |i| {
-            (inputs[0].data[i] - moments[i % c]) * scale(i % c, moments[c + i % c]) + inputs[2].data[i % c]
-        })
+        let given = [inputs[0], inputs[1], inputs[3], inputs[4]];
+        let statistics = BatchStatistics(*self).reference(&given, &Meta::f32([NEXT_VARIANCE + 1, c])).data;
+        let at = |row: usize, i: usize| statistics[row * c + i % c];
+        Array::from_fn(&output.shape, |i| (inputs[0].data[i] - at(MEAN, i)) * at(SCALE, i) + inputs[2].data[i % c])
     }
 
     fn lower(&self, graph: &mut Graph, inputs: &[Value]) -> Result<Option<Value>> {
-        let moments = graph.apply(Moments, &inputs[..1])?;
-        let (mean, variance) = (row(graph, moments, 0)?, row(graph, moments, 1)?);
-        let scale = self.scale(graph, inputs[1], variance)?;
+        let statistics = self.statistics(graph, inputs)?;
+        let [mean, scale] = rows(graph, statistics, [MEAN, SCALE])?;
         let normalised = Expression::new(|[x, mean, scale, beta]: [Term; 4]| (x - mean) * scale + beta);
         super::pointwise(graph, normalised, &[inputs[0], mean, scale, inputs[2]]).map(Some)
     }
@@ -94,11 +91,14 @@ impl Op for BatchNorm {
 }
 
 impl BatchNorm {
-    /// `gamma / sqrt(variance + epsilon)`.
-    fn scale(&self, graph: &mut Graph, gamma: Value, variance: Value) -> Result<Value> {
-        let scale =
-            Expression::new(|[gamma, variance]: [Term; 2]| gamma * (variance + self.epsilon).call(Function::Rsqrt));
-        super::pointwise(graph, scale, &[gamma, variance])
+    /// The statistics of a batch, from the op's inputs. However often it is asked for: equal ops are computed once.
+    fn statistics(&self, graph: &mut Graph, inputs: &[Value]) -> Result<Value> {
+        graph.apply(BatchStatistics(*self), &[inputs[0], inputs[1], inputs[3], inputs[4]])
+    }
+
+    /// The shares of the running statistics and of the batch's in the next running ones.
+    fn shares(self) -> [f32; 2] {
+        [self.momentum as f32, (1.0 - self.momentum) as f32]
     }
 }
 
@@ -124,21 +124,31 @@ fn row(graph: &mut Graph, matrix: Value, i: usize) -> Result<Value> {
     super::reshape(graph, row, [columns])
 }
 
-/// Batch normalisation as in training, of x `[n, .., c]`, with gamma `[c]` and beta `[c]`. Returns y, shaped as x, and mean
-/// and biased variance of the batch, `[c]` each, for the running averages.
+fn rows<const N: usize>(graph: &mut Graph, matrix: Value, which: [usize; N]) -> Result<[Value; N]> {
+    let mut found = [matrix; N];
+    for (value, i) in found.iter_mut().zip(which) {
+        *value = row(graph, matrix, i)?;
+    }
+    Ok(found)
+}
+
+/// Batch normalisation as in training, of x `[n, .., c]`, with gamma, beta and the running mean and variance, `[c]` each.
+/// Returns y, shaped as x, and what the running mean and variance become:
+/// `momentum running + (1 - momentum) batch`, with the biased variance of the batch.
 ///
 /// Errors: if the shapes do not fit, or `epsilon` is not positive.
 pub fn batch_norm(
     graph: &mut Graph,
     x: Value,
-    gamma: Value,
-    beta: Value,
-    epsilon: f32,
+    [gamma, beta]: [Value; 2],
+    [mean, variance]: [Value; 2],
+    op: BatchNorm,
 ) -> Result<(Value, Value, Value)> {
-    let y = graph.apply(BatchNorm { epsilon }, &[x, gamma, beta])?;
-    // The op finds the same moments; equal ops are computed once.
-    let moments = graph.apply(Moments, &[x])?;
-    Ok((y, row(graph, moments, 0)?, row(graph, moments, 1)?))
+    let inputs = [x, gamma, beta, mean, variance];
+    let y = graph.apply(op, &inputs)?;
+    let statistics = op.statistics(graph, &inputs)?;
+    let [next_mean, next_variance] = rows(graph, statistics, [NEXT_MEAN, NEXT_VARIANCE])?;
+    Ok((y, next_mean, next_variance))
 }
 
 /// Batch normalisation with a given mean `[c]` and variance `[c]`, the running averages: what a trained network does.
@@ -165,21 +175,26 @@ pub fn batch_norm_inference(
 }
 
 /// Odd sizes, one channel, a multiple of four, more channels than a tree has lanes.
-const SHAPES: &[&[usize]] = &[&[4, 3, 5, 3], &[6, 2, 3, 8], &[33, 5], &[2, 5, 7, 1], &[5, 2, 2, 33], &[17, 36]];
+const SHAPES: &[&[usize]] =
+    &[&[4, 3, 5, 3], &[1, 1, 1, 5], &[3, 40], &[6, 2, 3, 8], &[33, 5], &[2, 5, 7, 1], &[5, 2, 2, 33], &[17, 36]];
 /// Enough rows for two stages on every adapter.
 const LONG: &[&[usize]] = &[&[3, 50, 67, 8], &[20_011, 3], &[70_001, 1], &[8200, 36]];
+
+/// Attributes of the samples.
+const SAMPLE: BatchNorm = BatchNorm { epsilon: 1e-3, momentum: 0.9 };
 
 pub(super) fn samples() -> Vec<Sample> {
     let sample = |shape: &[usize], mean: f64| {
         let channels = [shape[shape.len() - 1]];
         let x = Given::uniform(shape, mean - 1.0, mean + 1.0);
-        let inputs = [x, Given::uniform(&channels, 0.5, 1.5), Given::uniform(&channels, -1.0, 1.0)];
-        Sample::of(BatchNorm { epsilon: 1e-3 }, inputs)
+        let vector = |low, high| Given::uniform(&channels, low, high);
+        let inputs = [x, vector(0.5, 1.5), vector(-1.0, 1.0), vector(-1.0, 1.0), vector(0.1, 1.0)];
+        Sample::of(SAMPLE, inputs)
     };
     let mut samples: Vec<Sample> = SHAPES.iter().map(|shape| sample(shape, 0.0)).collect();
     samples.push(sample(&[9, 4, 4, 8], 100.0));
     samples.extend(LONG.iter().map(|shape| sample(shape, 0.5).forward_only()));
-    samples.extend(moments::samples());
+    samples.extend(statistics::samples());
     samples.extend(grad_sums::samples());
     samples
 }
@@ -187,20 +202,26 @@ pub(super) fn samples() -> Vec<Sample> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::testing::{assert_close, assert_gradient, evaluate};
+    use crate::ops::testing::{assert_close, evaluate};
 
     const X: [f64; 8] = [1.0, 2.0, 3.0, 2.5, 5.0, -1.0, 7.0, 4.5];
+    const TWO: &[usize] = &[2];
 
     #[test]
     fn known_values() {
+        let op = BatchNorm { epsilon: 1.0, momentum: 0.75 };
+        let vectors = [[2.0, 1.0], [0.5, 0.0], [1.0, 2.0], [2.0, 4.0]];
+        let given: Vec<(&[usize], &[f64])> =
+            [(&[4, 2][..], &X[..])].into_iter().chain(vectors.iter().map(|v| (TWO, &v[..]))).collect();
         let run = |which: usize| {
-            evaluate(&[(&[4, 2], &X), (&[2], &[2.0, 1.0]), (&[2], &[0.5, 0.0])], |g, v| {
-                let (y, mean, variance) = batch_norm(g, v[0], v[1], v[2], 1.0)?;
+            evaluate(&given, |g, v| {
+                let (y, mean, variance) = batch_norm(g, v[0], [v[1], v[2]], [v[3], v[4]], op)?;
                 Ok([y, mean, variance][which])
             })
         };
-        assert_close(&run(1).data, &[4.0, 2.0]);
-        assert_close(&run(2).data, &[5.0, 3.875]);
+        // The batch has mean 4 and 2, variance 5 and 3.875.
+        assert_close(&run(1).data, &[1.75, 2.0]);
+        assert_close(&run(2).data, &[2.75, 3.96875]);
         let (a, b) = (2.0 / 6.0_f64.sqrt(), 1.0 / 4.875_f64.sqrt());
         let expected: Vec<f64> = X.chunks(2).flat_map(|r| [(r[0] - 4.0) * a + 0.5, (r[1] - 2.0) * b]).collect();
         assert_close(&run(0).data, &expected);
@@ -208,22 +229,16 @@ mod tests {
 
     #[test]
     fn inference_is_training_with_given_moments() {
-        let given: [(&[usize], &[f64]); 3] = [(&[4, 2], &X), (&[2], &[2.0, 1.0]), (&[2], &[0.5, 0.0])];
-        let training = evaluate(&given, |g, v| Ok(batch_norm(g, v[0], v[1], v[2], 1e-3)?.0));
+        let given: [(&[usize], &[f64]); 3] = [(&[4, 2], &X), (TWO, &[2.0, 1.0]), (TWO, &[0.5, 0.0])];
+        // With nothing kept, the running statistics become the batch's.
+        let op = BatchNorm { epsilon: 1e-3, momentum: 0.0 };
+        let training = |g: &mut Graph, v: &[Value]| batch_norm(g, v[0], [v[1], v[2]], [v[1], v[2]], op);
+        let expected = evaluate(&given, |g, v| Ok(training(g, v)?.0));
         let inference = evaluate(&given, |g, v| {
-            let (_, mean, variance) = batch_norm(g, v[0], v[1], v[2], 1e-3)?;
+            let (_, mean, variance) = training(g, v)?;
             batch_norm_inference(g, v[0], v[1], v[2], mean, variance, 1e-3)
         });
-        assert_close(&inference.data, &training.data);
-    }
-
-    #[test]
-    fn moments_have_gradients_of_their_own() {
-        assert_gradient(&[(&[4, 2], &X)], |g, v| {
-            let ones = g.constant(crate::tensor::Tensor::new([2], vec![1.0_f32; 2])?);
-            let (_, mean, variance) = batch_norm(g, v[0], ones, ones, 1e-3)?;
-            super::super::mul(g, mean, variance)
-        });
+        assert_close(&inference.data, &expected.data);
     }
 
     #[test]
@@ -231,10 +246,14 @@ mod tests {
         let mut graph = Graph::new();
         let x = graph.input("x", Meta::f32([4, 3]));
         let [three, two] = [3, 2].map(|c| graph.input("vector", Meta::f32([c])));
-        let message = |r: Result<(Value, Value, Value)>| r.unwrap_err().to_string();
-        assert!(message(batch_norm(&mut graph, x, two, three, 1e-3)).contains("needs gamma f32[3], not f32[2]"));
-        assert!(message(batch_norm(&mut graph, x, three, three, 0.0)).contains("epsilon"));
-        assert!(message(batch_norm(&mut graph, three, three, three, 1e-3)).contains("channels"));
+        let mut message = |x, parameters, running, epsilon| {
+            let op = BatchNorm { epsilon, momentum: 0.9 };
+            batch_norm(&mut graph, x, parameters, running, op).unwrap_err().to_string()
+        };
+        assert!(message(x, [two, three], [three; 2], 1e-3).contains("needs gamma f32[3], not f32[2]"));
+        assert!(message(x, [three; 2], [three, two], 1e-3).contains("needs running variance f32[3], not f32[2]"));
+        assert!(message(x, [three; 2], [three; 2], 0.0).contains("epsilon"));
+        assert!(message(three, [three; 2], [three; 2], 1e-3).contains("channels"));
         assert!(batch_norm_inference(&mut graph, x, three, three, three, two, 1e-3).is_err());
     }
 }

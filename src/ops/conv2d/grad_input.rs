@@ -1,19 +1,23 @@
+use std::sync::Arc;
+
 use super::{Conv2d, Geometry, cpu, expect_floats, kernels};
 use crate::error::{Error, Result};
-use crate::graph::{Capabilities, Graph, Kernel, Op, Tolerance, Value};
+use crate::graph::{Capabilities, Expression, Graph, Kernel, Op, Tolerance, Value};
+use crate::ops::epilogue::{self, Epilogue};
 use crate::tensor::{Array, Meta, View, ViewMut};
 
 /// The op of [`conv2d_grad_input`].
 #[derive(Clone, Debug)]
 pub struct Conv2dGradInput {
-    conv: Conv2d,
-    input: [usize; 2],
+    pub(super) conv: Conv2d,
+    pub(super) input: [usize; 2],
+    pub(super) epilogue: Option<Expression>,
 }
 
 impl Conv2dGradInput {
     /// The gradient of a convolution with these attributes for an input of that height and width.
     pub fn new(conv: Conv2d, input: [usize; 2]) -> Self {
-        Self { conv, input }
+        Self { conv, input, epilogue: None }
     }
 
     fn geometry(&self, grad: &[usize], weight: &[usize]) -> Result<Geometry> {
@@ -42,7 +46,9 @@ impl Op for Conv2dGradInput {
     fn infer(&self, inputs: &[&Meta]) -> Result<Meta> {
         expect_floats(inputs)?;
         let g = self.geometry(inputs[0].dims(), inputs[1].dims())?;
-        Ok(Meta::f32([g.n, g.input[0], g.input[1], g.channels]))
+        let output = Meta::f32([g.n, g.input[0], g.input[1], g.channels]);
+        epilogue::check(self.name(), self.epilogue.as_ref(), &inputs[2..], &output.shape)?;
+        Ok(output)
     }
 
     fn reference(&self, inputs: &[&Array], output: &Meta) -> Array {
@@ -50,12 +56,13 @@ impl Op for Conv2dGradInput {
         let g = self.geometry(grad.shape.dims(), weight.shape.dims()).expect("the shapes were checked before");
         let mut result = Array::zeros(&output.shape);
         g.each_product(|i, w, o| result.data[i] += grad.data[o] * weight.data[w]);
-        result
+        epilogue::reference(self.epilogue.as_ref(), result, &inputs[2..])
     }
 
     fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>, scratch: &mut [f32]) {
         let g = self.known(&[inputs[0].meta, inputs[1].meta]);
         cpu::grad_input(&g, inputs[0].f32(), inputs[1].f32(), output.f32(), scratch);
+        Epilogue::new(self.epilogue.as_ref(), &inputs[2..], &output.meta.shape).apply_to_all(output.f32());
     }
 
     fn cpu_scratch(&self, inputs: &[&Meta], _output: &Meta) -> usize {
@@ -63,12 +70,17 @@ impl Op for Conv2dGradInput {
     }
 
     fn kernels(&self, inputs: &[&Meta], output: &Meta, capabilities: &Capabilities) -> Vec<Kernel> {
-        kernels::grad_input(&self.known(inputs), inputs, output, capabilities)
+        kernels::grad_input(&self.known(inputs), self.epilogue.as_ref(), inputs, output, capabilities)
+    }
+
+    fn with_epilogue(&self, epilogue: &Expression) -> Option<Arc<dyn Op>> {
+        let fused = || Arc::new(Self { epilogue: Some(epilogue.clone()), ..*self }) as Arc<dyn Op>;
+        self.epilogue.is_none().then(fused)
     }
 
     fn tolerance(&self, inputs: &[&Meta], _output: &Meta) -> Tolerance {
         let g = self.known(inputs);
-        Tolerance::Sum(g.window.size[0] * g.window.size[1] * g.filters_in())
+        epilogue::tolerance(self.epilogue.as_ref(), g.window.size[0] * g.window.size[1] * g.filters_in())
     }
 
     fn flops(&self, inputs: &[&Meta], _output: &Meta) -> u64 {

@@ -61,7 +61,7 @@ pub(super) struct Windows {
 }
 
 impl Windows {
-    fn forward(g: &Geometry) -> Self {
+    pub fn forward(g: &Geometry) -> Self {
         Self {
             n: g.n,
             source: g.input,
@@ -117,31 +117,52 @@ impl Windows {
         ]
     }
 
+    /// Zeros at the bottom and right that a window of stride 1 reaches; `None` if it leaves out pixels of the source.
+    pub fn after(&self) -> Option<[usize; 2]> {
+        let after =
+            |axis: usize| (self.result[axis] + self.size[axis] - 1).checked_sub(self.source[axis] + self.before[axis]);
+        Some([after(0)?, after(1)?])
+    }
+
     fn pixels(&self) -> usize {
         self.n * self.result[0] * self.result[1]
     }
 
-    /// All kernels, by tiles of pixels and filters, from the image in input 0 and the weight in `weight`.
-    fn products(&self, weight: Binding, result: Stored<'_>, capabilities: &Capabilities) -> Vec<Kernel> {
+    fn terms(&self) -> usize {
+        self.size[0] * self.size[1] * self.channels
+    }
+
+    /// A weight stored as the product wants it, a row for each term.
+    fn weight(&self, binding: Binding) -> Operand {
+        matrix_b(binding, false, [self.terms(), self.filters])
+    }
+
+    /// The weight of the other convolution, read in place; its filters, a multiple of 4, are the channels here.
+    fn turned_weight(&self) -> Operand {
+        let snippet = include_str!("../../../shaders/common/product_b_turned_vec4.wgsl");
+        Operand { binding: Binding::Input(1), element: "vec4f", snippet }
+    }
+
+    /// All kernels, by tiles of pixels and filters, from the image in input 0 and the weight in `b`.
+    fn products(&self, b: Operand, result: Stored<'_>, capabilities: &Capabilities) -> Vec<Kernel> {
         let (element, snippet) = if self.channels.is_multiple_of(4) {
             ("vec4f", include_str!("../../../shaders/common/product_a_windows_vec4.wgsl"))
         } else {
             ("f32", include_str!("../../../shaders/common/product_a_windows_scalar.wgsl"))
         };
-        let terms = self.size[0] * self.size[1] * self.channels;
         let mut constants = self.constants();
         constants.push(("TRANSPOSE_B", 0));
         let product = Product {
             batch: 1,
             rows: self.pixels(),
             columns: self.filters,
-            terms,
+            terms: self.terms(),
             a: Operand { binding: Binding::Input(0), element, snippet },
-            b: matrix_b(weight, false, [terms, self.filters]),
+            b,
             constants,
             result,
         };
-        match weight {
+        match product.b.binding {
             Binding::Scratch(_) => product.kernels_after(1, capabilities),
             _ => product.kernels(capabilities),
         }
@@ -179,7 +200,7 @@ pub(super) fn forward(
     let windows = Windows::forward(g);
     let mut kernels = Vec::new();
     if g.groups == 1 {
-        kernels.extend(windows.products(Binding::Input(1), result, capabilities));
+        kernels.extend(windows.products(windows.weight(Binding::Input(1)), result, capabilities));
         winograd::append(&mut kernels, &windows, result, capabilities);
     } else if g.is_depthwise() && g.channels.is_multiple_of(4) {
         kernels.push(windows.depthwise(result));
@@ -203,35 +224,43 @@ pub(super) fn forward(
 }
 
 /// Every kernel of the gradient for the input.
-pub(super) fn grad_input(g: &Geometry, inputs: &[&Meta], output: &Meta, capabilities: &Capabilities) -> Vec<Kernel> {
-    let result = Stored::Output { epilogue: None, inputs, own: 2, shape: &output.shape };
+pub(super) fn grad_input(
+    g: &Geometry,
+    expression: Option<&Expression>,
+    inputs: &[&Meta],
+    output: &Meta,
+    capabilities: &Capabilities,
+) -> Vec<Kernel> {
+    let result = Stored::Output { epilogue: expression, inputs, own: 2, shape: &output.shape };
     let mut kernels = Vec::new();
     match Windows::backward(g) {
         Some(windows) if g.groups == 1 => {
-            kernels = windows.products(Binding::Scratch(0), result, capabilities);
-            kernels.iter_mut().for_each(|kernel| flip_first(kernel, g));
+            if g.filters.is_multiple_of(4) {
+                kernels = windows.products(windows.turned_weight(), result, capabilities);
+            } else {
+                kernels = windows.products(windows.weight(Binding::Scratch(0)), result, capabilities);
+                kernels.iter_mut().for_each(|kernel| flip_first(kernel, g));
+            }
             winograd::append(&mut kernels, &windows, result, capabilities);
         }
         Some(windows) if g.is_depthwise() && g.channels.is_multiple_of(4) => kernels.push(windows.depthwise(result)),
         _ => {}
     }
+    let finish = |launch: Launch, width: usize| {
+        epilogue::attach(launch.bindings(TWO_INPUTS), expression, inputs, 2, &output.shape, width)
+            .constants(constants(g))
+    };
     if kernels.is_empty() && in_fours(g) {
         let text = include_str!("../../../shaders/conv2d_grad_input_registers.wgsl");
         let pixels = g.n * g.input[0] * g.input[1];
-        let launch = Launch::new("conv2d_grad_input_registers.wgsl", text)
-            .constants(constants(g))
+        let launch = finish(Launch::new("conv2d_grad_input_registers.wgsl", text), 4)
             .params([pixels])
-            .bindings(TWO_INPUTS)
             .threads(pixels.div_ceil(4) * (g.channels / 4), WORKGROUP);
         kernels.push(Kernel::single("registers", launch));
     }
     let text = include_str!("../../../shaders/conv2d_grad_input_naive.wgsl");
     let n = output.elements();
-    let launch = Launch::new("conv2d_grad_input_naive.wgsl", text)
-        .constants(constants(g))
-        .params([n])
-        .bindings(TWO_INPUTS)
-        .threads(n, WORKGROUP);
+    let launch = finish(Launch::new("conv2d_grad_input_naive.wgsl", text), 1).params([n]).threads(n, WORKGROUP);
     kernels.push(Kernel::single("naive", launch));
     kernels
 }
@@ -272,6 +301,7 @@ pub(super) fn grad_weight(g: &Geometry, inputs: &[&Meta], output: &Meta, capabil
             result: Stored::Output { epilogue: None, inputs, own: 2, shape: &output.shape },
         };
         kernels = product.kernels(capabilities);
+        winograd::append_grad_weight(&mut kernels, g, capabilities);
     }
     let fits = |width: &usize| g.filters_in().is_multiple_of(*width);
     kernels.extend([4, 1].into_iter().filter(fits).map(|width| split(g, output, width)));

@@ -9,6 +9,7 @@ mod grad_input;
 mod grad_weight;
 mod kernels;
 mod max_pool;
+mod points;
 mod samples;
 mod winograd;
 

@@ -74,6 +74,16 @@ pub(in crate::ops) fn samples() -> Vec<Sample> {
         samples.push(Sample::new(fused(&relu), [&input, &weight, &[o]]).forward_only());
         samples.push(Sample::new(fused(&all), [&input, &weight, &[o], &result]).forward_only());
     }
+    // All kernels of the gradient for the input, with one.
+    let gate = Expression::new(|[g, bias, x, other]: [Term; 4]| {
+        Term::Constant(0.0).with(Function::Less, x).select(g + other, bias)
+    });
+    for (c, o, groups) in [(4, 8, 1), (4, 5, 1), (5, 4, 1), (8, 8, 2), (4, 4, 4)] {
+        let conv = Conv2d { groups, ..Conv2d::default() };
+        let (grad, weight, result) = ([2, 3, 4, o], [3, 3, c / groups, o], [2, 5, 6, c]);
+        let op = Conv2dGradInput { epilogue: Some(gate.clone()), ..Conv2dGradInput::new(conv, [5, 6]) };
+        samples.push(Sample::new(op, [&grad, &weight, &[c], &result, &result]).forward_only());
+    }
     for (input, weight) in [([2, 6, 9, 3], [3, 3, 3, 8]), ([2, 6, 9, 16], [3, 3, 16, 16])] {
         let fused = Conv2dMaxPool::new(Conv2d::default(), Some(relu.clone()));
         samples.push(Sample::new(fused, [&input, &weight, &weight[3..]]).forward_only());

@@ -1,4 +1,4 @@
-use super::{Extents, MatMul};
+use super::{Extents, MatMul, cooperative};
 use crate::graph::{Binding, Capabilities, Kernel, Launch};
 use crate::ops::epilogue;
 use crate::ops::product::{Product, Stored, matrix_a, matrix_b};
@@ -26,7 +26,9 @@ pub(super) fn matmul(
         constants: vec![("TRANSPOSE_A", usize::from(op.transpose_a)), ("TRANSPOSE_B", usize::from(op.transpose_b))],
         result: Stored::Output { epilogue: op.epilogue.as_ref(), inputs, own: 2, shape: &output.shape },
     };
-    let mut kernels = product.kernels(capabilities);
+    let mut kernels: Vec<Kernel> = product.packed(capabilities).into_iter().collect();
+    kernels.extend(cooperative::kernel(op, extents, &product, capabilities));
+    kernels.extend(product.kernels(capabilities));
     let naive = Kernel::single("naive", naive(op, extents, inputs, output));
     // A tile wastes most of its work on a matrix with few rows or columns.
     let small = m * n * k < TINY || n == 1;

@@ -1,5 +1,6 @@
 //! Matrix products: `output[i, j] = Σ_l a[i, l] b[l, j]`, each operand transposed on request, over a batch on request.
 
+mod cooperative;
 mod cpu;
 mod kernels;
 
@@ -194,7 +195,8 @@ pub(super) fn samples() -> Vec<Sample> {
     samples.push(Sample::new(plain(), [&[97, 1300], &[1300, 40]]).forward_only());
     for transposes in 0..4 {
         let op = MatMul { transpose_a: transposes & 1 != 0, transpose_b: transposes & 2 != 0, epilogue: None };
-        for [m, n, k] in [[13, 401, 97], [401, 35, 9], [31, 33, 1291]] {
+        // The last is made of whole blocks of cooperative matrices.
+        for [m, n, k] in [[13, 401, 97], [401, 35, 9], [31, 33, 1291], [48, 64, 24]] {
             let a = if op.transpose_a { [k, m] } else { [m, k] };
             let b = if op.transpose_b { [n, k] } else { [k, n] };
             samples.push(Sample::new(op.clone(), [&a, &b]).forward_only());

@@ -161,7 +161,7 @@ impl Task for Classifier {
     fn training_graph(&self, n: usize, seed: u32) -> Result<Graph> {
         let mut graph = Graph::new();
         let images = self.preprocess(&mut graph, n)?;
-        let step = graph.input("step", Meta::i32([1]));
+        let step = graph.input("step", Meta::i32([2]));
         let built = self.model.build(&mut graph, images, Mode::Training { step, seed })?;
         graph.scope("loss");
         let (logits, labels) = self.answers(&mut graph, &built, n)?;

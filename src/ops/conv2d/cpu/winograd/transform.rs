@@ -1,5 +1,6 @@
 use pulp::{Arch, MemMask, Simd, WithSimd};
 
+use crate::ops::conv2d::points::{AT_FAR, AT_NEAR, AT_ZERO, FAR, FAR2, NEAR, NEAR2};
 use crate::simd::{load, store};
 
 /// Where the elements of a small square stand, each of them a vector of channels. Those outside `rows` and `columns` are
@@ -88,18 +89,6 @@ fn add<S: Simd>(simd: S, factor: f32, x: S::f32s, y: S::f32s) -> S::f32s {
 fn scale<S: Simd>(simd: S, factor: f32, x: S::f32s) -> S::f32s {
     simd.mul_f32s(simd.splat_f32s(factor), x)
 }
-
-/// The polynomials are evaluated at 0, ±[`NEAR`], ±[`FAR`] and infinity. Their powers are exact in f32, and rounding weighs
-/// half as much as at the customary ±1 and ±2 (how points matter: Barabasz et al. 2020,
-/// <https://arxiv.org/abs/1803.10986>).
-const NEAR: f32 = 0.75;
-const FAR: f32 = 1.5;
-const NEAR2: f32 = NEAR * NEAR;
-const FAR2: f32 = FAR * FAR;
-/// What the other points leave of the product of differences at 0, ±`NEAR` and ±`FAR`.
-const AT_ZERO: f32 = 1.0 / (NEAR2 * FAR2);
-const AT_NEAR: f32 = 0.5 / (NEAR2 * (NEAR2 - FAR2));
-const AT_FAR: f32 = 0.5 / (FAR2 * (FAR2 - NEAR2));
 
 /// `even + factor · odd` and `even - factor · odd`: values at two opposite points.
 #[inline(always)]

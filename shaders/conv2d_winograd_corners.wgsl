@@ -1,0 +1,39 @@
+// The four corners of each image of a gradient for the input, by the definition: with padding of two they lie under a
+// single tap, for which what Winograd's algorithm rounds in a tile is too much. One invocation computes one element.
+//
+// grad [n, H, W, C] and weight [3, 3, O, C] (both as vectors along C); output [n, OH, OW, O].
+// Header: the extents, TOP, LEFT (padding of the gradient).
+
+struct Params { elements: u32 }
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> grad: array<vec4f>;
+@group(0) @binding(2) var<storage, read> weight: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> output: array<f32>;
+
+const C4: u32 = C / 4u;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let i = id.x + id.y * groups.x * 64u;
+    if (i >= p.elements) {
+        return;
+    }
+    let o = i % O;
+    let corner = i / O % 4u;
+    let image = i / (4u * O);
+    let row = corner / 2u * (OH - 1u);
+    let column = corner % 2u * (OW - 1u);
+    var sum = 0.0;
+    for (var tap = 0u; tap < 9u; tap++) {
+        let y = row + tap / 3u - TOP;
+        let x = column + tap % 3u - LEFT;
+        if (y < H && x < W) {
+            let from = ((image * H + y) * W + x) * C4;
+            let by = ((8u - tap) * O + o) * C4;
+            for (var c = 0u; c < C4; c++) {
+                sum += dot(grad[from + c], weight[by + c]);
+            }
+        }
+    }
+    output[((image * OH + row) * OW + column) * O + o] = sum;
+}

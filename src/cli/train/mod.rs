@@ -1,0 +1,386 @@
+//! `ocellus train`: settings from the command line, data, the run.
+
+mod sets;
+mod settings;
+mod watcher;
+
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+
+pub(super) use sets::{open_data, validation_part};
+pub(super) use settings::{image_size, is_file};
+
+use sets::Sets;
+use settings::bytes;
+use watcher::Watcher;
+
+use super::{Common, evaluate};
+use crate::data::{self, Loader, LoaderOptions, Seed};
+use crate::device::{Device, Tuning};
+use crate::error::{Error, Result};
+use crate::interop::safetensors;
+use crate::tasks::classify::Weighting;
+use crate::tasks::{Classifier, Evaluation};
+use crate::train::{Kept, MemoryOptions, Plan, Progress, RunFolder, Session, Settings, Task, fit};
+
+#[derive(Args)]
+pub(super) struct Train {
+    /// A folder of class folders (also under train/, val/, test/), a CSV of paths and labels, IDX or CIFAR files; without
+    /// it, the sample set of handwritten digits.
+    data: Option<PathBuf>,
+    /// A network of the zoo, or a model file; without it, one that suits the size of the pictures, with augmentation,
+    /// schedule and epochs to match.
+    #[arg(long, value_name = "NAME|FILE")]
+    model: Option<String>,
+    /// What to train for; so far, classify.
+    #[arg(long, value_name = "TASK")]
+    task: Option<String>,
+    /// Start from these weights instead of random ones.
+    #[arg(long, value_name = "FILE")]
+    init: Option<PathBuf>,
+    /// Leave layers or parameters of this name as they are; `*` stands for anything. May be repeated.
+    #[arg(long, value_name = "PATTERN")]
+    freeze: Vec<String>,
+    /// How often each picture is shown.
+    #[arg(long, value_name = "N")]
+    epochs: Option<u64>,
+    /// Pictures in a step.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    batch_size: Option<u32>,
+    /// Add up the gradients of this many batches before each step: a step is then of N times --batch-size pictures.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    accumulate: Option<u32>,
+    /// Device memory to stay within, for instance 500M or 4G. Steps that need more are computed in parts.
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    memory_limit: Option<u64>,
+    /// Save memory: compute forward values again for the backward pass instead of keeping them.
+    #[arg(long)]
+    remat: bool,
+    /// Learning rate.
+    #[arg(long, value_name = "RATE")]
+    lr: Option<f64>,
+    /// sgd, adam, adamw or rmsprop.
+    #[arg(long, value_name = "NAME")]
+    optimizer: Option<String>,
+    /// Momentum of sgd or rmsprop.
+    #[arg(long, value_name = "SHARE")]
+    momentum: Option<f32>,
+    /// Nesterov's form of sgd's momentum.
+    #[arg(long)]
+    nesterov: bool,
+    /// Weight decay, decoupled from the gradient.
+    #[arg(long, value_name = "RATE")]
+    weight_decay: Option<f32>,
+    /// Scale gradients down to this global norm.
+    #[arg(long, value_name = "NORM")]
+    grad_clip: Option<f32>,
+    /// constant, step, exponential, cosine or one-cycle.
+    #[arg(long, value_name = "NAME")]
+    schedule: Option<String>,
+    /// Epochs over which the learning rate rises at the start.
+    #[arg(long, value_name = "EPOCHS")]
+    warmup: Option<f64>,
+    /// Share of the target spread over all classes.
+    #[arg(long, value_name = "SHARE")]
+    label_smoothing: Option<f32>,
+    /// auto (rare classes count more), none, or a file of lines `class,weight`.
+    #[arg(long, value_name = "auto|none|FILE")]
+    class_weights: Option<String>,
+    /// Height and width to which pictures are resized: N or HxW.
+    #[arg(long, value_name = "N|HxW")]
+    image_size: Option<String>,
+    /// unit (0 to 1), dataset (by the training set's mean and standard deviation), imagenet, or none.
+    #[arg(long, value_name = "MODE")]
+    normalize: Option<String>,
+    /// none, light, standard, strong, or a TOML file.
+    #[arg(long, value_name = "PRESET|FILE")]
+    augment: Option<String>,
+    /// A share of the training pictures to hold out for validation (0: none), or a folder or file of others.
+    #[arg(long, value_name = "FRACTION|DIR")]
+    val: Option<String>,
+    /// Pictures for a last evaluation.
+    #[arg(long, value_name = "DIR")]
+    test: Option<PathBuf>,
+    /// Where to keep the run; must not exist.
+    #[arg(long, value_name = "DIR", conflicts_with = "name")]
+    out: Option<PathBuf>,
+    /// Keep the run in runs/NAME-N.
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Take settings from a run's config.toml; other options win over it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Go on with an interrupted run; without RUN, the newest in runs/.
+    #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["config", "out", "name", "data"])]
+    resume: Option<PathBuf>,
+    /// Stop after this many epochs without improvement.
+    #[arg(long, value_name = "EPOCHS")]
+    patience: Option<u64>,
+    /// Stop after this many steps.
+    #[arg(long, value_name = "N")]
+    max_steps: Option<u64>,
+    /// Where decoded pictures are kept: ram, disk (for later runs too), none, or auto.
+    #[arg(long, value_name = "PLACE")]
+    cache: Option<String>,
+    /// Threads that decode and put batches together.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    workers: Option<u16>,
+    /// Show pictures in file order.
+    #[arg(long)]
+    no_shuffle: bool,
+    /// Write every step's loss to steps.csv.
+    #[arg(long)]
+    log_steps: bool,
+}
+impl Train {
+    pub fn run(&self, common: &Common) -> Result<()> {
+        super::catch_interrupts()?;
+        match &self.resume {
+            Some(run) => self.resume(run, common),
+            None => self.start(common),
+        }
+    }
+
+    fn start(&self, common: &Common) -> Result<()> {
+        let earlier = self.config.as_deref().map(RunFolder::settings).transpose()?;
+        let data = self.data.clone().or_else(|| earlier.as_ref().and_then(|s| s.data.clone()));
+        let splits = open_data(data.as_deref())?;
+        let probe = splits.train.probe()?;
+        let settings = self.settings(earlier, common, data, &splits.train, probe)?;
+        RunFolder::expect_new(&self.out(&settings))?;
+        let device = open_device(&settings, common)?;
+        // A config.toml stands in its run's folder.
+        let earlier_run = self.config.as_deref().and_then(Path::parent).and_then(|p| RunFolder::open(p).ok());
+        earlier_run.map_or(Ok(()), |run| adopt(&device, &run, common))?;
+        let splits = validation_part(splits, &settings)?;
+        let model = self.model(&settings, splits.train.classes.len())?;
+        // Everything that can be wrong with network and classes is found before a picture is decoded.
+        let placeholder = data::Normalization { mean: vec![0.0; settings.channels], std: vec![1.0; settings.channels] };
+        Classifier::new(model.clone(), splits.train.classes.clone(), placeholder)?;
+        let sets = Sets::load(splits, &settings, common)?;
+        let kept = Kept {
+            normalization: sets.train.normalization(settings.normalize),
+            classes: sets.train.dataset().classes.clone(),
+            model,
+            settings,
+        };
+        let initial = self.initial(&kept)?;
+        let (session, bytes) = session(&kept, &device, sets.train.len())?;
+        let folder = RunFolder::create(self.out(&kept.settings))?;
+        folder.describe(&kept)?;
+        folder.start_tables(Classifier::METRIC, kept.settings.log_steps)?;
+        session.weights().set(|name| initial.get(name))?;
+        announce(&session, bytes, &kept, &folder, common);
+        train(session, &sets, &kept, &folder, Progress::default(), common)
+    }
+
+    fn resume(&self, run: &Path, common: &Common) -> Result<()> {
+        let path = if run.as_os_str().is_empty() { RunFolder::newest(Path::new("runs"))? } else { run.to_owned() };
+        let folder = RunFolder::open(path)?;
+        let mut kept = folder.read()?;
+        if let Some(epochs) = self.epochs {
+            kept.settings.epochs = epochs;
+        }
+        let device = open_device(&kept.settings, common)?;
+        adopt(&device, &folder, common)?;
+        let splits = validation_part(open_data(kept.settings.data.as_deref())?, &kept.settings)?;
+        let sets = Sets::load(splits, &kept.settings, common)?;
+        if sets.train.dataset().classes != kept.classes {
+            return Err(Error::format(folder.path(), "the data has other classes than when the run began"));
+        }
+        let (session, bytes) = session(&kept, &device, sets.train.len())?;
+        let moments = kept.settings.optimizer.update().moments();
+        let progress = folder.load_checkpoint(session.weights(), moments)?;
+        folder.trim_tables(&progress)?;
+        announce(&session, bytes, &kept, &folder, common);
+        common.say(format!("resuming after epoch {}, step {}", progress.epoch, progress.step));
+        train(session, &sets, &kept, &folder, progress, common)
+    }
+
+    /// The weights to start from, by name.
+    fn initial(&self, kept: &Kept) -> Result<safetensors::Tensors> {
+        let fresh = kept.model.initialize(Seed(kept.settings.seed))?;
+        let Some(path) = &kept.settings.init else { return Ok(fresh) };
+        let given = safetensors::load(path)?;
+        safetensors::expect(path, &given, &kept.model.tensors()?)?;
+        Ok(given)
+    }
+
+    fn out(&self, settings: &Settings) -> PathBuf {
+        if let Some(out) = &self.out {
+            return out.clone();
+        }
+        let stem = Path::new(&settings.model).file_stem().map(|s| s.to_string_lossy().into_owned());
+        let name = self.name.clone().or(stem).unwrap_or_else(|| "run".into());
+        RunFolder::next_free(Path::new("runs"), &name)
+    }
+}
+
+/// Time for measuring the kernels of the costly ops when a network is first trained on a GPU.
+const TUNING: Duration = Duration::from_secs(1);
+
+fn open_device(settings: &Settings, common: &Common) -> Result<Device> {
+    let device = common.open_device(&settings.device)?;
+    device.tune(Tuning::Within(TUNING));
+    Ok(device)
+}
+
+/// Takes the kernels of an earlier run.
+fn adopt(device: &Device, run: &RunFolder, common: &Common) -> Result<()> {
+    if let Some(choices) = run.choices()?
+        && !device.adopt(&choices)
+    {
+        let (there, here) = (format!("{} ({})", choices.adapter, choices.driver), device.name());
+        common.say(format!("note     the run was on {there}: on {here} results differ in the last bits"));
+    }
+    Ok(())
+}
+
+/// A session with all the memory it will need to train on `pictures`, and how many bytes that is.
+fn session(kept: &Kept, device: &Device, pictures: usize) -> Result<(Session<Classifier>, u64)> {
+    let mut classifier = Classifier::new(kept.model.clone(), kept.classes.clone(), kept.normalization.clone())?;
+    let s = &kept.settings;
+    let Settings { label_smoothing, class_weights, optimizer, seed, .. } = s;
+    classifier.weighting = Weighting { label_smoothing: *label_smoothing, class_weights: class_weights.clone() };
+    let part = (s.accumulate > 1).then_some(s.batch_size);
+    let memory = MemoryOptions { part, limit: s.memory_limit, remat: s.remat };
+    let session = Session::new(classifier, device, Some(optimizer.update()), *seed as u32)?;
+    let mut session = session.with_memory(memory);
+    let step = step_size(s)?;
+    let bytes = session.prepare(step.get().min(pictures), pictures % step)?;
+    Ok((session, bytes))
+}
+
+/// Pictures of a step.
+fn step_size(s: &Settings) -> Result<NonZero<usize>> {
+    NonZero::new(s.batch_size * s.accumulate).ok_or_else(|| Error::config("--batch-size is 0"))
+}
+
+/// A line of `--json`.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum Event<'a> {
+    Epoch {
+        epoch: u64,
+        step: u64,
+        seconds: f64,
+        lr: f64,
+        train_loss: f64,
+        train_accuracy: f64,
+        val_loss: Option<f64>,
+        val_accuracy: Option<f64>,
+        images_per_s: f64,
+        waiting_for_data: f64,
+    },
+    Done {
+        run: &'a Path,
+        device: String,
+        seconds: f64,
+        steps: u64,
+        best_epoch: Option<u64>,
+        part: Option<&'static str>,
+        evaluation: Option<&'a Evaluation>,
+    },
+}
+
+fn train(
+    mut session: Session<Classifier>,
+    sets: &Sets,
+    kept: &Kept,
+    folder: &RunFolder,
+    mut state: Progress,
+    common: &Common,
+) -> Result<()> {
+    let s = &kept.settings;
+    let batch_size = NonZero::new(s.batch_size).ok_or_else(|| Error::config("--batch-size is 0"))?;
+    let workers = s.workers.and_then(NonZero::new);
+    let options = LoaderOptions {
+        batch_size: step_size(s)?,
+        shuffle: s.shuffle,
+        augment: s.augment.clone(),
+        seed: Seed(s.seed),
+        workers,
+    };
+    let steady = || LoaderOptions { batch_size, workers, ..LoaderOptions::default() };
+    let loader = Loader::new(sets.train.clone(), options);
+    let val = sets.val.clone().map(|images| Loader::new(images, steady()));
+    let plan = Plan {
+        epochs: s.epochs,
+        learning_rate: s.learning_rate,
+        schedule: s.schedule,
+        warmup: (s.warmup * loader.batches() as f64).round() as u64,
+        patience: s.patience,
+        max_steps: s.max_steps,
+    };
+    let moments = s.optimizer.update().moments();
+    let mut watcher = Watcher::new(folder, s, moments, common, loader.batches() as u64);
+    let outcome = fit(&mut session, &loader, val.as_ref(), &plan, &mut state, &mut watcher);
+    watcher.finish()?;
+    match outcome {
+        Err(Error::Interrupted) => {
+            folder.save_weights("last", session.weights())?;
+            folder.save_checkpoint(session.weights(), moments, &state)?;
+            folder.save_choices(session.device())?;
+            let at = folder.path().display();
+            common.say(format!("interrupted after step {}: saved; go on with ocellus train --resume {at}", state.step));
+            return Err(Error::Interrupted);
+        }
+        outcome => outcome?,
+    };
+    conclude(session, sets, &state, folder, steady(), common)
+}
+
+fn announce(session: &Session<Classifier>, bytes: u64, kept: &Kept, folder: &RunFolder, common: &Common) {
+    let s = &kept.settings;
+    let [h, w, c] = kept.model.input;
+    let layout = session.weights().parameters();
+    let parameters: usize = layout.entries().iter().map(|e| e.shape.elements()).sum();
+    common.say(format!("model    {} on {h}x{w}x{c}, {parameters} trained parameters", s.model));
+    let step = s.batch_size * s.accumulate;
+    let parts = if session.part() < step { format!(" in parts of {}", session.part()) } else { String::new() };
+    common.say(format!("device   {}   seed {}   batch {step}{parts}", session.device().name(), s.seed));
+    common.say(format!("memory   {:.1} MiB", bytes as f64 / f64::from(1 << 20)));
+    common.say(format!("run      {}", folder.path().display()));
+}
+
+/// Judges the best weights on what was held out, and says where everything is.
+fn conclude(
+    mut session: Session<Classifier>,
+    sets: &Sets,
+    state: &Progress,
+    folder: &RunFolder,
+    options: LoaderOptions,
+    common: &Common,
+) -> Result<()> {
+    let best = safetensors::load(folder.path().join("best.safetensors"))?;
+    session.weights().set(|name| best.get(name))?;
+    let part = match (&sets.test, &sets.val) {
+        (Some(images), _) => Some(("test", images)),
+        (None, Some(images)) => Some(("validation", images)),
+        (None, None) => None,
+    };
+    let evaluation = part.map(|(_, images)| session.evaluate(&Loader::new(images.clone(), options))).transpose()?;
+    if common.json {
+        return super::print(super::json(&Event::Done {
+            run: folder.path(),
+            device: session.device().name(),
+            seconds: state.seconds,
+            steps: state.step,
+            best_epoch: state.best.map(|b| b.epoch),
+            part: part.map(|(name, _)| name),
+            evaluation: evaluation.as_ref(),
+        })?);
+    }
+    if let (Some((name, _)), Some(evaluation)) = (part, &evaluation) {
+        let epoch = state.best.map_or(0, |b| b.epoch);
+        super::print(format!("\nBest weights (epoch {epoch}) on the {name} images:"))?;
+        evaluate::print_evaluation(evaluation)?;
+    }
+    let at = folder.path().display();
+    common.say(format!("\nNext: ocellus predict {at} PICTURE…   ocellus evaluate {at} DATA"));
+    Ok(())
+}

@@ -1,0 +1,262 @@
+use std::path::{Path, PathBuf};
+
+use super::Train;
+use crate::cli::Common;
+use crate::data::{Augment, Cache, Dataset, Normalize, Probe};
+use crate::error::{Error, Result};
+use crate::nn::{Model, zoo};
+use crate::train::{Optimizer, Schedule, Settings};
+
+impl Train {
+    /// Every setting: from the command line, else an earlier run, else the default.
+    pub(super) fn settings(
+        &self,
+        earlier: Option<Settings>,
+        common: &Common,
+        data: Option<PathBuf>,
+        train: &Dataset,
+        probe: Probe,
+    ) -> Result<Settings> {
+        let mut s = match earlier {
+            Some(settings) => settings,
+            None if self.model.is_some() => self.defaults(probe)?,
+            None if data.is_none() => self.for_digits(probe)?,
+            None => self.for_pictures(probe, train.len())?,
+        };
+        s.data = data.map(|p| p.canonicalize().unwrap_or(p));
+        if let Some(task) = &self.task {
+            s.task.clone_from(task);
+        }
+        if s.task != "classify" {
+            return Err(Error::config(format!("task \"{}\" is not known: there is classify", s.task)));
+        }
+        if let Some(model) = &self.model {
+            s.model.clone_from(model);
+        }
+        if let Some(size) = &self.image_size {
+            s.image_size = image_size(size)?;
+        }
+        s.init = self.init.clone().or(s.init);
+        if !self.freeze.is_empty() {
+            s.freeze.clone_from(&self.freeze);
+        }
+        s.epochs = self.epochs.unwrap_or(s.epochs);
+        s.batch_size = self.batch_size.map_or(s.batch_size, |n| n as usize);
+        s.accumulate = self.accumulate.map_or(s.accumulate, |n| n as usize);
+        s.memory_limit = self.memory_limit.or(s.memory_limit);
+        s.remat |= self.remat;
+        self.set_optimizer(&mut s)?;
+        s.schedule = self.schedule.as_deref().map_or(Ok(s.schedule), str::parse::<Schedule>)?;
+        s.warmup = self.warmup.unwrap_or(s.warmup);
+        s.label_smoothing = self.label_smoothing.unwrap_or(s.label_smoothing);
+        if let Some(text) = &self.class_weights {
+            s.class_weights = class_weights(text, train)?;
+        }
+        s.normalize = self.normalize.as_deref().map_or(Ok(s.normalize), str::parse::<Normalize>)?;
+        s.augment = self.augment.as_deref().map_or(Ok(s.augment), str::parse::<Augment>)?;
+        if let Some(val) = &self.val {
+            (s.val_fraction, s.val) = match val.parse::<f64>() {
+                Ok(fraction) => (fraction, None),
+                Err(_) => (s.val_fraction, Some(PathBuf::from(val))),
+            };
+        }
+        s.test = self.test.clone().or(s.test);
+        s.patience = self.patience.or(s.patience);
+        s.max_steps = self.max_steps.or(s.max_steps);
+        s.cache = self.cache.as_deref().map_or(Ok(s.cache), str::parse::<Cache>)?;
+        s.shuffle &= !self.no_shuffle;
+        s.log_steps |= self.log_steps;
+        s.workers = self.workers.map(usize::from).or(s.workers);
+        s.seed = common.seed.unwrap_or(s.seed);
+        if common.device != "auto" {
+            s.device.clone_from(&common.device);
+        }
+        check_ranges(&s)?;
+        Ok(s)
+    }
+
+    /// What suits the bundled digits: a good result in half a minute on two cores.
+    fn for_digits(&self, probe: Probe) -> Result<Settings> {
+        Ok(Settings {
+            model: "lenet".into(),
+            image_size: [28, 28],
+            epochs: 20,
+            learning_rate: 0.002,
+            schedule: Schedule::Cosine,
+            augment: Augment::light(),
+            ..self.defaults(probe)?
+        })
+    }
+
+    /// What suits most pictures: where the network is ours to choose, so is how it is trained. Few pictures are shown more
+    /// often; colour ones, which are photographs as a rule, are mirrored too.
+    fn for_pictures(&self, probe: Probe, pictures: usize) -> Result<Settings> {
+        const STEPS: u64 = 6000;
+        let defaults = self.defaults(probe)?;
+        let steps_per_epoch = pictures.div_ceil(defaults.batch_size).max(1) as u64;
+        Ok(Settings {
+            epochs: (STEPS / steps_per_epoch).clamp(10, 60),
+            schedule: Schedule::Cosine,
+            augment: if probe.channels == 3 { Augment::standard() } else { Augment::light() },
+            ..defaults
+        })
+    }
+
+    /// Keras's defaults: a constant learning rate, pictures as they are.
+    fn defaults(&self, probe: Probe) -> Result<Settings> {
+        let model = self.model.clone();
+        let from_file = model.as_deref().filter(|m| is_file(m)).map(Model::open).transpose()?;
+        let default_size = match (&from_file, model.as_deref()) {
+            (Some(file), _) => [file.input[0], file.input[1]],
+            (None, Some(name)) => zoo::default_size(name)?.or(probe.size).unwrap_or([64, 64]),
+            (None, None) => probe.size.filter(|s| s.iter().all(|&d| d <= 96)).unwrap_or([64, 64]),
+        };
+        let small = default_size.iter().all(|&d| d < 96);
+        Ok(Settings {
+            data: None,
+            task: "classify".into(),
+            model: model.unwrap_or_else(|| if small { "vgg-small" } else { "resnet18" }.into()),
+            image_size: default_size,
+            channels: from_file.map_or(probe.channels, |m| m.input[2]),
+            normalize: Normalize::default(),
+            init: None,
+            freeze: Vec::new(),
+            epochs: 10,
+            batch_size: 32,
+            accumulate: 1,
+            memory_limit: None,
+            remat: false,
+            learning_rate: 0.0,
+            schedule: Schedule::default(),
+            warmup: 0.0,
+            label_smoothing: 0.0,
+            class_weights: None,
+            val_fraction: 0.1,
+            val: None,
+            test: None,
+            patience: None,
+            max_steps: None,
+            shuffle: true,
+            log_steps: false,
+            cache: Cache::default(),
+            workers: None,
+            seed: 0,
+            device: "auto".into(),
+            optimizer: Optimizer::named("adam")?,
+            augment: Augment::default(),
+        })
+    }
+
+    fn set_optimizer(&self, s: &mut Settings) -> Result<()> {
+        if let Some(name) = &self.optimizer {
+            s.optimizer = Optimizer::named(name)?;
+            s.learning_rate = 0.0;
+        }
+        if let Some(momentum) = self.momentum {
+            s.optimizer.set_momentum(momentum)?;
+        }
+        if self.nesterov {
+            s.optimizer.set_nesterov()?;
+        }
+        if let Some(decay) = self.weight_decay {
+            s.optimizer.set_weight_decay(decay);
+        }
+        if self.grad_clip.is_some() {
+            s.optimizer.set_clip_norm(self.grad_clip);
+        }
+        if let Some(rate) = self.lr {
+            s.learning_rate = rate;
+        } else if s.learning_rate == 0.0 {
+            s.learning_rate = s.optimizer.default_learning_rate();
+        }
+        Ok(())
+    }
+
+    pub(super) fn model(&self, settings: &Settings, classes: usize) -> Result<Model> {
+        let [h, w] = settings.image_size;
+        let input = [h, w, settings.channels];
+        let model = if is_file(&settings.model) {
+            let mut model = Model::open(&settings.model)?;
+            model.input = input;
+            model
+        } else {
+            zoo::build(&settings.model, input, classes)?
+        };
+        model.freeze(&settings.freeze)
+    }
+}
+
+pub(in crate::cli) fn is_file(model: &str) -> bool {
+    Path::new(model).extension().is_some_and(|e| e == "toml") || model.contains(std::path::MAIN_SEPARATOR)
+}
+
+pub(in crate::cli) fn image_size(text: &str) -> Result<[usize; 2]> {
+    let wrong = || Error::config(format!("--image-size {text}: give N or HxW, for instance 64 or 48x64"));
+    let number = |t: &str| t.trim().parse::<usize>().ok().filter(|&n| n > 0).ok_or_else(wrong);
+    match text.split_once(['x', 'X']) {
+        Some((h, w)) => Ok([number(h)?, number(w)?]),
+        None => number(text).map(|n| [n, n]),
+    }
+}
+
+/// A number of bytes: `500M` and `4G` are multiples of 2²⁰ and 2³⁰.
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.trim().char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text.trim()[..at], 10),
+        Some((at, 'm' | 'M')) => (&text.trim()[..at], 20),
+        Some((at, 'g' | 'G')) => (&text.trim()[..at], 30),
+        _ => (text.trim(), 0),
+    };
+    let number = digits.parse::<f64>().ok().filter(|n| n.is_finite() && *n > 0.0);
+    let bytes = number.map(|n| (n * f64::from(1_u32 << unit)) as u64);
+    bytes.ok_or_else(|| "give a number of bytes, for instance 500M or 4G".to_owned())
+}
+
+/// Weights of the classes; their mean over the samples is 1, so that the learning rate keeps its meaning.
+fn class_weights(text: &str, train: &Dataset) -> Result<Option<Vec<f32>>> {
+    let counts = train.class_counts();
+    match text {
+        "none" => Ok(None),
+        "auto" => {
+            let present = counts.iter().filter(|&&n| n > 0).count();
+            let weight = |&n: &usize| train.len() as f32 / (present * n.max(1)) as f32;
+            Ok(Some(counts.iter().map(weight).collect()))
+        }
+        path => read_class_weights(Path::new(path), &train.classes).map(Some),
+    }
+}
+
+fn read_class_weights(path: &Path, classes: &[String]) -> Result<Vec<f32>> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
+    let mut weights = vec![1.0; classes.len()];
+    for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
+        let wrong = |message: &str| Error::format(path, format!("line {}: {message}", i + 1));
+        let (class, weight) = line.rsplit_once(',').ok_or_else(|| wrong("expected `class,weight`"))?;
+        let weight = weight.trim().parse::<f32>().ok().filter(|w| *w >= 0.0 && w.is_finite());
+        let weight = weight.ok_or_else(|| wrong("the weight is not a number of 0 or more"))?;
+        let class = classes.iter().position(|c| c == class.trim()).ok_or_else(|| wrong("there is no such class"))?;
+        weights[class] = weight;
+    }
+    Ok(weights)
+}
+
+fn check_ranges(s: &Settings) -> Result<()> {
+    let refuse =
+        |what: &str, got: f64, range: &str| Err(Error::config(format!("{what} is {got}, but must be {range}")));
+    if s.batch_size == 0 || s.accumulate == 0 {
+        return refuse("--batch-size or --accumulate", 0.0, "1 or more");
+    }
+    if s.epochs == 0 {
+        return refuse("--epochs", 0.0, "1 or more");
+    }
+    if !(s.learning_rate.is_finite() && s.learning_rate > 0.0) {
+        return refuse("--lr", s.learning_rate, "above 0");
+    }
+    if !(0.0..1.0).contains(&s.label_smoothing) {
+        return refuse("--label-smoothing", f64::from(s.label_smoothing), "at least 0 and below 1");
+    }
+    if !(s.warmup.is_finite() && s.warmup >= 0.0) {
+        return refuse("--warmup", s.warmup, "0 or more");
+    }
+    Ok(())
+}

@@ -1,0 +1,111 @@
+use std::time::Instant;
+
+use indicatif::ProgressBar;
+
+use super::Event;
+use crate::cli::{Common, interrupted, json, print, progress};
+use crate::error::Result;
+use crate::tasks::Classifier;
+use crate::train::{EpochReport, Observer, Progress, RunFolder, Session, Settings, StepOf, StepResult};
+
+/// Shows and keeps what training brings.
+pub(super) struct Watcher<'a> {
+    folder: &'a RunFolder,
+    common: &'a Common,
+    moments: usize,
+    log_steps: bool,
+    logged: Vec<(StepResult, f64)>,
+    bar: ProgressBar,
+    started: Instant,
+    loss: f32,
+}
+
+impl<'a> Watcher<'a> {
+    pub fn new(folder: &'a RunFolder, s: &Settings, moments: usize, common: &'a Common, steps: u64) -> Self {
+        let bar = progress::bar(common, steps, "epoch");
+        Self {
+            folder,
+            common,
+            moments,
+            log_steps: s.log_steps,
+            logged: Vec::new(),
+            bar,
+            started: Instant::now(),
+            loss: 0.0,
+        }
+    }
+
+    pub fn finish(&mut self) -> Result<()> {
+        self.bar.finish_and_clear();
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if self.log_steps {
+            self.folder.log_steps(&self.logged)?;
+        }
+        self.logged.clear();
+        Ok(())
+    }
+}
+
+impl Observer<Classifier> for Watcher<'_> {
+    fn step(&mut self, result: &StepResult, learning_rate: f64, of: StepOf) -> Result<()> {
+        if of.index == 1 {
+            self.started = Instant::now();
+            self.bar.reset();
+            self.bar.set_prefix(format!("epoch {}/{}", of.epoch, of.epochs));
+            self.loss = result.loss;
+        }
+        self.loss += 0.05 * (result.loss - self.loss);
+        let rate = of.index as f64 * result.samples as f64 / self.started.elapsed().as_secs_f64().max(1e-3);
+        self.bar.set_position(of.index);
+        self.bar.set_message(format!("loss {:.4}  {rate:.0} images/s", self.loss));
+        if self.log_steps {
+            self.logged.push((*result, learning_rate));
+        }
+        Ok(())
+    }
+
+    fn epoch(&mut self, report: &EpochReport, session: &Session<Classifier>, progress: &Progress) -> Result<()> {
+        self.flush()?;
+        self.folder.log_epoch(report)?;
+        if report.best {
+            self.folder.save_weights("best", session.weights())?;
+        }
+        self.folder.save_weights("last", session.weights())?;
+        self.folder.save_checkpoint(session.weights(), self.moments, progress)?;
+        self.folder.save_choices(session.device())?;
+        let EpochReport { epoch, step, seconds, learning_rate, train, val, images_per_s, waiting, best } = *report;
+        let val_text = val.map_or(String::new(), |v| {
+            format!("   val loss {:.4} accuracy {:.2} %{}", v.loss, 100.0 * v.metric, if best { " *" } else { "" })
+        });
+        self.bar.suspend(|| {
+            self.common.say(format!(
+                "epoch {epoch:>3}   {seconds:>6.1} s   train loss {:.4} accuracy {:.2} %{val_text}   {images_per_s:.0} images/s, {:.0} % waiting for data",
+                train.loss,
+                100.0 * train.metric,
+                100.0 * waiting
+            ));
+        });
+        if !self.common.json {
+            return Ok(());
+        }
+        print(json(&Event::Epoch {
+            epoch,
+            step,
+            seconds,
+            lr: learning_rate,
+            train_loss: train.loss,
+            train_accuracy: train.metric,
+            val_loss: val.map(|v| v.loss),
+            val_accuracy: val.map(|v| v.metric),
+            images_per_s,
+            waiting_for_data: waiting,
+        })?)
+    }
+
+    fn interrupted(&self) -> bool {
+        interrupted()
+    }
+}
