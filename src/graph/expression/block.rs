@@ -34,7 +34,7 @@ impl Expression {
                     Operand::Constant(c) => BlockInput::Scalar(c),
                 };
             }
-            vectorized(|| step.function.evaluate_row(arguments, target));
+            vectorized(#[inline(always)] || step.function.evaluate_row(arguments, target));
         }
     }
 }

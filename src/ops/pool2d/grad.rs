@@ -75,7 +75,7 @@ impl Op for MaxPool2dGrad {
             || vec![0.0; c],
             |rest, ((result, image), (largest, grad))| {
                 g.clear(result);
-                vectorized(|| {
+                vectorized(#[inline(always)] || {
                     for (i, (largest, grad)) in largest.chunks_exact(c).zip(grad.chunks_exact(c)).enumerate() {
                         rest.copy_from_slice(grad);
                         for tap in g.taps(i / columns, i % columns) {
@@ -188,7 +188,7 @@ impl Op for AveragePool2dGrad {
         let images = output.f32().par_chunks_exact_mut(image).zip(inputs[0].f32().par_chunks_exact(pooled));
         images.for_each(|(result, grad)| {
             g.clear(result);
-            vectorized(|| {
+            vectorized(#[inline(always)] || {
                 for (i, grad) in grad.chunks_exact(c).enumerate() {
                     let (row, column) = (i / columns, i % columns);
                     let share = 1.0 / g.count(row, column) as f32;

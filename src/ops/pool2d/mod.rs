@@ -98,7 +98,7 @@ impl Op for Pool2dForward {
         let lines = output.f32().par_chunks_exact_mut(columns * c);
         lines.with_min_len(LINE_TASK.div_ceil(columns * c)).enumerate().for_each(|(i, line)| {
             let image = &inputs[0].f32()[i / rows * image..][..image];
-            vectorized(|| {
+            vectorized(#[inline(always)] || {
                 for (column, result) in line.chunks_exact_mut(c).enumerate() {
                     let mut taps = g.taps(i % rows, column).map(|tap| &image[tap * c..][..c]);
                     result.copy_from_slice(taps.next().expect("no window is empty"));

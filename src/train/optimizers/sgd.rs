@@ -42,7 +42,7 @@ impl Update for Sgd {
         let decay = if piece.decayed { decay } else { 1.0 };
         let scale = piece.gradient_scale;
         let [velocity] = piece.moments.try_into().expect("one moment");
-        vectorized(|| {
+        vectorized(#[inline(always)] || {
             for ((p, &g), v) in piece.parameters.iter_mut().zip(piece.gradients).zip(velocity) {
                 let step = rate * (g * scale);
                 *v = momentum * *v - step;

@@ -103,30 +103,27 @@ impl<K: Sink> Write<'_, K> {
         filter: usize,
         mask: MemMask<S::m32s>,
     ) {
+        // Loops, not iterators, over arrays of vectors: a closure which is not inlined would pass them through memory.
         let mut y = [[[simd.splat_f32s(0.0); 2]; 2]; T];
         // SAFETY: as the caller promises.
         unsafe {
             // `[1 1 1 0; 0 1 -1 -1]` along the rows of tiles, column by column.
-            for (y, column) in y.iter_mut().zip(self.column::<S, T, MASKED>(simd, 0, tile, filter, mask)) {
-                *y = column.map(|x| [x; 2]);
-            }
-            for (y, column) in y.iter_mut().zip(self.column::<S, T, MASKED>(simd, 1, tile, filter, mask)) {
-                for (y, x) in y.iter_mut().zip(column) {
-                    *y = [simd.add_f32s(y[0], x), x];
+            for column in 0..SIDE {
+                let x = self.column::<S, T, MASKED>(simd, column, tile, filter, mask);
+                for t in 0..T {
+                    for i in 0..2 {
+                        let [left, right] = y[t][i];
+                        y[t][i] = match column {
+                            0 => [x[t][i], right],
+                            1 => [simd.add_f32s(left, x[t][i]), x[t][i]],
+                            2 => [simd.add_f32s(left, x[t][i]), simd.sub_f32s(right, x[t][i])],
+                            _ => [left, simd.sub_f32s(right, x[t][i])],
+                        };
+                    }
                 }
             }
-            for (y, column) in y.iter_mut().zip(self.column::<S, T, MASKED>(simd, 2, tile, filter, mask)) {
-                for (y, x) in y.iter_mut().zip(column) {
-                    *y = [simd.add_f32s(y[0], x), simd.sub_f32s(y[1], x)];
-                }
-            }
-            for (y, column) in y.iter_mut().zip(self.column::<S, T, MASKED>(simd, 3, tile, filter, mask)) {
-                for (y, x) in y.iter_mut().zip(column) {
-                    y[1] = simd.sub_f32s(y[1], x);
-                }
-            }
-            for (t, y) in y.into_iter().enumerate() {
-                self.sink.take::<S, MASKED>(simd, tile + t, filter, y, mask);
+            for t in 0..T {
+                self.sink.take::<S, MASKED>(simd, tile + t, filter, y[t], mask);
             }
         }
     }
@@ -156,21 +153,24 @@ impl<K: Sink> Write<'_, K> {
                 *x = x.add(j * plane + 2 * (tile + t) * channels);
             }
             for _ in 0..channels {
-                for (i, sums) in sums.iter_mut().enumerate() {
+                for i in 0..SIDE {
                     let w = load::<S, MASKED>(simd, weight.add(i * weight_down), mask);
-                    for (sum, x) in sums.iter_mut().zip(x) {
-                        *sum = simd.mul_add_e_f32s(simd.splat_f32s(*x.add(i * down)), w, *sum);
+                    for t in 0..T {
+                        sums[i][t] = simd.mul_add_e_f32s(simd.splat_f32s(*x[t].add(i * down)), w, sums[i][t]);
                     }
                 }
                 weight = weight.add(filters);
-                x = x.map(|x| x.add(1));
+                for x in &mut x {
+                    *x = x.add(1);
+                }
             }
         }
-        std::array::from_fn(|t| {
-            let [m0, m1, m2, m3] = sums.map(|sums| sums[t]);
-            let (sum, difference) = (simd.add_f32s(m1, m2), simd.sub_f32s(m1, m2));
-            [simd.add_f32s(m0, sum), simd.sub_f32s(difference, m3)]
-        })
+        let mut result = [[simd.splat_f32s(0.0); 2]; T];
+        for t in 0..T {
+            let (sum, difference) = (simd.add_f32s(sums[1][t], sums[2][t]), simd.sub_f32s(sums[1][t], sums[2][t]));
+            result[t] = [simd.add_f32s(sums[0][t], sum), simd.sub_f32s(difference, sums[3][t])];
+        }
+        result
     }
 }
 
@@ -203,10 +203,11 @@ impl Sink for Results<'_> {
         mask: MemMask<S::m32s>,
     ) {
         let line = self.width * self.filters;
-        for (lines, y) in self.lines.chunks_exact_mut(line).zip(y) {
-            for (x, y) in (2 * tile..self.width).zip(y) {
-                // SAFETY: the pixel is one of the line, and its filters exist, as the caller promises.
-                unsafe { store::<S, MASKED>(simd, lines.as_mut_ptr().add(x * self.filters + filter), y, mask) };
+        for row in 0..(self.lines.len() / line).min(2) {
+            for column in 0..(self.width - 2 * tile).min(2) {
+                let at = row * line + (2 * tile + column) * self.filters + filter;
+                // SAFETY: the pixel is one of the lines, and its filters exist, as the caller promises.
+                unsafe { store::<S, MASKED>(simd, self.lines.as_mut_ptr().add(at), y[row][column], mask) };
             }
         }
     }
@@ -285,9 +286,9 @@ impl Sink for MaximumGrad<'_> {
         // SAFETY: as the caller promises.
         unsafe {
             let mut rest = load::<S, MASKED>(simd, self.grad.as_ptr().add(tile * self.filters + filter), mask);
-            for (row, y) in y.into_iter().enumerate() {
-                for (column, y) in y.into_iter().enumerate() {
-                    let here = simd.equal_f32s(y, largest);
+            for row in 0..2 {
+                for column in 0..2 {
+                    let here = simd.equal_f32s(y[row][column], largest);
                     let at = (row * self.width + 2 * tile + column) * self.filters + filter;
                     let share = simd.select_f32s(here, rest, zero);
                     store::<S, MASKED>(simd, self.lines.as_mut_ptr().add(at), share, mask);

@@ -43,11 +43,13 @@ impl Grid {
         Self { start: self.start - skipped as isize, ..self }
     }
 
+    #[inline(always)]
     fn at(&self, row: usize, column: usize) -> Option<isize> {
         let inside = |i: usize, [first, end]: [usize; 2]| first <= i && i < end;
         (inside(row, self.rows) && inside(column, self.columns)).then(|| self.offset(row, column))
     }
 
+    #[inline(always)]
     fn offset(&self, row: usize, column: usize) -> isize {
         self.start + (row * self.down + column * self.right) as isize
     }
@@ -99,8 +101,9 @@ impl Line<6, 6> for Data {
     fn apply<S: Simd>(simd: S, [d0, d1, d2, d3, d4, d5]: [S::f32s; 6]) -> [S::f32s; 6] {
         let [near, minus_near] = opposite(simd, NEAR, add(simd, -FAR2, d2, d4), add(simd, -FAR2, d1, d3));
         let [far, minus_far] = opposite(simd, FAR, add(simd, -NEAR2, d2, d4), add(simd, -NEAR2, d1, d3));
-        let end = |x, y, z| add(simd, NEAR2 * FAR2, x, add(simd, -(NEAR2 + FAR2), y, z));
-        [end(d0, d2, d4), near, minus_near, far, minus_far, end(d1, d3, d5)]
+        let first = add(simd, NEAR2 * FAR2, d0, add(simd, -(NEAR2 + FAR2), d2, d4));
+        let last = add(simd, NEAR2 * FAR2, d1, add(simd, -(NEAR2 + FAR2), d3, d5));
+        [first, near, minus_near, far, minus_far, last]
     }
 }
 
@@ -131,18 +134,26 @@ impl Line<6, 4> for Output {
 impl Line<3, 6> for Kernel {
     #[inline(always)]
     fn apply<S: Simd>(simd: S, [g0, g1, g2]: [S::f32s; 3]) -> [S::f32s; 6] {
-        let [near, minus_near] = opposite(simd, NEAR, add(simd, NEAR2, g2, g0), g1).map(|x| scale(simd, AT_NEAR, x));
-        let [far, minus_far] = opposite(simd, FAR, add(simd, FAR2, g2, g0), g1).map(|x| scale(simd, AT_FAR, x));
-        [scale(simd, AT_ZERO, g0), near, minus_near, far, minus_far, g2]
+        let [near, minus_near] = opposite(simd, NEAR, add(simd, NEAR2, g2, g0), g1);
+        let [far, minus_far] = opposite(simd, FAR, add(simd, FAR2, g2, g0), g1);
+        [
+            scale(simd, AT_ZERO, g0),
+            scale(simd, AT_NEAR, near),
+            scale(simd, AT_NEAR, minus_near),
+            scale(simd, AT_FAR, far),
+            scale(simd, AT_FAR, minus_far),
+            g2,
+        ]
     }
 }
 
 impl Line<6, 3> for KernelGrad {
     #[inline(always)]
     fn apply<S: Simd>(simd: S, [u0, u1, u2, u3, u4, u5]: [S::f32s; 6]) -> [S::f32s; 3] {
-        let (near, far) = ([u1, u2].map(|x| scale(simd, AT_NEAR, x)), [u3, u4].map(|x| scale(simd, AT_FAR, x)));
-        let (sum, sum2) = (simd.add_f32s(near[0], near[1]), simd.add_f32s(far[0], far[1]));
-        let (difference, difference2) = (simd.sub_f32s(near[0], near[1]), simd.sub_f32s(far[0], far[1]));
+        let (near, minus_near) = (scale(simd, AT_NEAR, u1), scale(simd, AT_NEAR, u2));
+        let (far, minus_far) = (scale(simd, AT_FAR, u3), scale(simd, AT_FAR, u4));
+        let (sum, sum2) = (simd.add_f32s(near, minus_near), simd.add_f32s(far, minus_far));
+        let (difference, difference2) = (simd.sub_f32s(near, minus_near), simd.sub_f32s(far, minus_far));
         [
             add(simd, AT_ZERO, u0, simd.add_f32s(sum, sum2)),
             add(simd, FAR, difference2, scale(simd, NEAR, difference)),
@@ -214,27 +225,29 @@ unsafe fn square<S: Simd, T: Line<N, M>, const N: usize, const M: usize, const M
     channel: usize,
     mask: MemMask<S::m32s>,
 ) {
+    // Loops, not iterators, over arrays of vectors: a closure which is not inlined would pass them through memory.
     let zero = simd.splat_f32s(0.0);
     let mut halfway = [[zero; M]; N];
-    for (j, column) in halfway.iter_mut().enumerate() {
+    for j in 0..N {
         let mut x = [zero; N];
-        for (i, x) in x.iter_mut().enumerate() {
+        for i in 0..N {
             if let Some(at) = from_grid.at(i, j) {
                 // SAFETY: as the caller promises.
-                *x = unsafe { load::<S, MASKED>(simd, from.as_ptr().offset(at).add(channel), mask) };
+                x[i] = unsafe { load::<S, MASKED>(simd, from.as_ptr().offset(at).add(channel), mask) };
             }
         }
-        *column = T::apply(simd, x);
+        halfway[j] = T::apply(simd, x);
     }
     for i in 0..M {
         let mut row = [zero; N];
-        for (x, column) in row.iter_mut().zip(&halfway) {
-            *x = column[i];
+        for j in 0..N {
+            row[j] = halfway[j][i];
         }
-        for (j, x) in T::apply(simd, row).into_iter().enumerate() {
+        let result = T::apply(simd, row);
+        for j in 0..M {
             if let Some(at) = to_grid.at(i, j) {
                 // SAFETY: as the caller promises.
-                unsafe { store::<S, MASKED>(simd, to.as_mut_ptr().offset(at).add(channel), x, mask) };
+                unsafe { store::<S, MASKED>(simd, to.as_mut_ptr().offset(at).add(channel), result[j], mask) };
             }
         }
     }
