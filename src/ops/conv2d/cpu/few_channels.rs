@@ -73,14 +73,17 @@ impl Lines {
     }
 
     fn transform(&self, lines: &[f32], halfway: &mut [f32], planes: &mut [f32]) {
-        vectorized(#[inline(always)] || {
-            let line = |i: usize| &lines[i * self.len..][..self.len];
-            differences([line(0), line(1), line(2), line(3)], halfway);
-            for (line, planes) in halfway.chunks_exact(self.len).zip(planes.chunks_exact_mut(SIDE * self.plane)) {
-                let pixel = |i: usize| &line[i * self.channels..][..self.plane];
-                differences([pixel(0), pixel(1), pixel(2), pixel(3)], planes);
-            }
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                let line = |i: usize| &lines[i * self.len..][..self.len];
+                differences([line(0), line(1), line(2), line(3)], halfway);
+                for (line, planes) in halfway.chunks_exact(self.len).zip(planes.chunks_exact_mut(SIDE * self.plane)) {
+                    let pixel = |i: usize| &line[i * self.channels..][..self.plane];
+                    differences([pixel(0), pixel(1), pixel(2), pixel(3)], planes);
+                }
+            },
+        );
     }
 }
 
