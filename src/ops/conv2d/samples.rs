@@ -36,6 +36,7 @@ fn cases() -> Vec<(Conv2d, [usize; 4], [usize; 4])> {
         // Enough channels for Winograd's algorithm: tiles cut off by the result, whole ones, padding beyond the window.
         (same, [2, 9, 6, 16], [3, 3, 16, 20]),
         (plain, [3, 10, 14, 17], [3, 3, 17, 16]),
+        (plain, [2, 10, 11, 20], [3, 3, 20, 16]),
         (same, [9, 4, 8, 33], [3, 3, 33, 48]),
         (Conv2d { padding: [2, 0, 1, 4], ..plain }, [1, 7, 9, 16], [3, 3, 16, 16]),
         // Few channels, and filters for vectors: whole and cut tiles, several at a time, all paddings.
@@ -78,10 +79,10 @@ pub(in crate::ops) fn samples() -> Vec<Sample> {
     let gate = Expression::new(|[g, bias, x, other]: [Term; 4]| {
         Term::Constant(0.0).with(Function::Less, x).select(g + other, bias)
     });
-    for (c, o, groups) in [(4, 8, 1), (4, 5, 1), (5, 4, 1), (8, 8, 2), (4, 4, 4)] {
+    for (c, o, groups) in [(4, 8, 1), (4, 5, 1), (5, 4, 1), (8, 8, 2), (4, 4, 4), (16, 20, 1)] {
         let conv = Conv2d { groups, ..Conv2d::default() };
-        let (grad, weight, result) = ([2, 3, 4, o], [3, 3, c / groups, o], [2, 5, 6, c]);
-        let op = Conv2dGradInput { epilogue: Some(gate.clone()), ..Conv2dGradInput::new(conv, [5, 6]) };
+        let (grad, weight, result) = ([2, 6, 7, o], [3, 3, c / groups, o], [2, 8, 9, c]);
+        let op = Conv2dGradInput { epilogue: Some(gate.clone()), ..Conv2dGradInput::new(conv, [8, 9]) };
         samples.push(Sample::new(op, [&grad, &weight, &[c], &result, &result]).forward_only());
     }
     for (input, weight) in [([2, 6, 9, 3], [3, 3, 3, 8]), ([2, 6, 9, 16], [3, 3, 16, 16])] {

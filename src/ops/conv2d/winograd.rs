@@ -20,6 +20,8 @@ const TILE: usize = 4;
 const POSITIONS: usize = 36;
 /// Fewest channels and filters for which it pays.
 const FEWEST: usize = 16;
+/// Multiplications of a tap, over all pixels of a picture, channels and filters, from which on it comes first.
+const LARGE: usize = 1 << 19;
 /// Bytes of transformed tiles at a time.
 const BLOCK: usize = 16 << 20;
 /// Most bytes of the partial sums of a gradient for the weight.
@@ -33,14 +35,15 @@ pub(super) fn append(kernels: &mut Vec<Kernel>, windows: &Windows, result: Store
     // gradient for the input are its corners, and computed by themselves.
     let most = if windows.flipped { 2 } else { 1 };
     if suits(windows, most) {
-        place(kernels, forward(windows, result, capabilities), capabilities);
+        place(kernels, forward(windows, result, capabilities), windows, capabilities);
     }
 }
 
 /// The same for the gradient for the weight.
 pub(super) fn append_grad_weight(kernels: &mut Vec<Kernel>, g: &Geometry, capabilities: &Capabilities) {
-    if suits(&Windows::forward(g), 1) {
-        place(kernels, grad_weight(g, capabilities), capabilities);
+    let windows = Windows::forward(g);
+    if suits(&windows, 1) {
+        place(kernels, grad_weight(g, capabilities), &windows, capabilities);
     }
 }
 
@@ -55,11 +58,13 @@ fn suits(windows: &Windows, most_padding: usize) -> bool {
     plain && in_fours && padded(windows.before) && windows.after().is_some_and(padded) && 2 * h * w >= computed
 }
 
-/// In software it is the form to prefer. On hardware it comes after the direct ones: whether what it moves costs more than
-/// it saves only a measurement can tell.
-fn place(kernels: &mut Vec<Kernel>, kernel: Kernel, capabilities: &Capabilities) {
+/// In software it is the form to prefer for a large convolution: for a small one, the launches and what they move cost what
+/// they save. On hardware it comes after the direct ones: there only a measurement can tell.
+fn place(kernels: &mut Vec<Kernel>, kernel: Kernel, windows: &Windows, capabilities: &Capabilities) {
+    let products: usize = windows.result.iter().product::<usize>() * windows.channels * windows.filters;
+    let first = capabilities.software && products >= LARGE;
     if kernel.scratch.iter().all(|&bytes| bytes <= BINDING) {
-        kernels.insert(if capabilities.software { 0 } else { kernels.len() }, kernel);
+        kernels.insert(if first { 0 } else { kernels.len() }, kernel);
     }
 }
 
@@ -117,7 +122,7 @@ fn forward(windows: &Windows, result: Stored<'_>, capabilities: &Capabilities) -
         launches.push(output(windows, &tiles, &block, result));
     }
     if [windows.before, windows.after().unwrap_or_default()].as_flattened().contains(&2) {
-        launches.push(corners(windows));
+        launches.push(corners(windows, result));
     }
     let floats = [c * o, largest * c, largest * o];
     Kernel { variant: "winograd".into(), launches, scratch: floats.map(|n| POSITIONS * n * 4).to_vec() }
@@ -150,15 +155,16 @@ fn output(windows: &Windows, tiles: &Tiles, block: &Range<usize>, result: Stored
 }
 
 /// Computes the corners of a gradient for the input anew.
-fn corners(windows: &Windows) -> Launch {
-    let elements = windows.n * 4 * windows.filters;
+fn corners(windows: &Windows, result: Stored<'_>) -> Launch {
+    let vectors = windows.n * windows.filters;
     let text = include_str!("../../../shaders/conv2d_winograd_corners.wgsl");
-    Launch::new("conv2d_winograd_corners.wgsl", text)
+    let bindings = [Binding::Input(0), Binding::Input(1), Binding::Output];
+    result
+        .attach(Launch::new("conv2d_winograd_corners.wgsl", text).bindings(bindings))
         .constants(windows.constants())
         .constants([("O", windows.filters)])
-        .params([elements])
-        .bindings([Binding::Input(0), Binding::Input(1), Binding::Output])
-        .threads(elements, WORKGROUP)
+        .params([vectors])
+        .threads(vectors, WORKGROUP)
 }
 
 /// Scratch: 0 the input, 1 the gradient, both transformed; 2 their products, of each block and each part of it; 3 the sum
