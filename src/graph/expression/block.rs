@@ -34,7 +34,10 @@ impl Expression {
                     Operand::Constant(c) => BlockInput::Scalar(c),
                 };
             }
-            vectorized(#[inline(always)] || step.function.evaluate_row(arguments, target));
+            vectorized(
+                #[inline(always)]
+                || step.function.evaluate_row(arguments, target),
+            );
         }
     }
 }

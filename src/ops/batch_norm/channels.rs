@@ -68,13 +68,19 @@ impl Channels {
         let (lanes, task) = (self.lanes(), self.rows_per_task() * self.channels);
         scratch.par_chunks_exact_mut(2 * lanes).enumerate().for_each(|(i, sums)| {
             let rows = inputs.map(|x| &x[i * task..][..task.min(x.len() - i * task)]);
-            vectorized(#[inline(always)] || part(rows, sums.split_at_mut(lanes).into()));
+            vectorized(
+                #[inline(always)]
+                || part(rows, sums.split_at_mut(lanes).into()),
+            );
         });
         let (first, second) = output.split_at_mut(self.channels);
         let groups = first.chunks_mut(GROUP).zip(second.chunks_mut(GROUP)).enumerate();
         for (i, (first, second)) in groups {
             let parts = Parts { channels: self, scratch, from: i * GROUP, n: first.len() };
-            vectorized(#[inline(always)] || finish(parts, [first, second]));
+            vectorized(
+                #[inline(always)]
+                || finish(parts, [first, second]),
+            );
         }
     }
 }

@@ -75,15 +75,18 @@ impl Op for MaxPool2dGrad {
             || vec![0.0; c],
             |rest, ((result, image), (largest, grad))| {
                 g.clear(result);
-                vectorized(#[inline(always)] || {
-                    for (i, (largest, grad)) in largest.chunks_exact(c).zip(grad.chunks_exact(c)).enumerate() {
-                        rest.copy_from_slice(grad);
-                        for tap in g.taps(i / columns, i % columns) {
-                            let (result, image) = (&mut result[tap * c..][..c], &image[tap * c..][..c]);
-                            give(adds, result, image, largest, rest);
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        for (i, (largest, grad)) in largest.chunks_exact(c).zip(grad.chunks_exact(c)).enumerate() {
+                            rest.copy_from_slice(grad);
+                            for tap in g.taps(i / columns, i % columns) {
+                                let (result, image) = (&mut result[tap * c..][..c], &image[tap * c..][..c]);
+                                give(adds, result, image, largest, rest);
+                            }
                         }
-                    }
-                });
+                    },
+                );
             },
         );
     }
@@ -188,16 +191,19 @@ impl Op for AveragePool2dGrad {
         let images = output.f32().par_chunks_exact_mut(image).zip(inputs[0].f32().par_chunks_exact(pooled));
         images.for_each(|(result, grad)| {
             g.clear(result);
-            vectorized(#[inline(always)] || {
-                for (i, grad) in grad.chunks_exact(c).enumerate() {
-                    let (row, column) = (i / columns, i % columns);
-                    let share = 1.0 / g.count(row, column) as f32;
-                    for tap in g.taps(row, column) {
-                        let pairs = result[tap * c..][..c].iter_mut().zip(grad);
-                        pairs.for_each(|(r, &x)| *r = if adds { *r + x * share } else { x * share });
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (i, grad) in grad.chunks_exact(c).enumerate() {
+                        let (row, column) = (i / columns, i % columns);
+                        let share = 1.0 / g.count(row, column) as f32;
+                        for tap in g.taps(row, column) {
+                            let pairs = result[tap * c..][..c].iter_mut().zip(grad);
+                            pairs.for_each(|(r, &x)| *r = if adds { *r + x * share } else { x * share });
+                        }
                     }
-                }
-            });
+                },
+            );
         });
     }
 

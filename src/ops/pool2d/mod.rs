@@ -98,22 +98,25 @@ impl Op for Pool2dForward {
         let lines = output.f32().par_chunks_exact_mut(columns * c);
         lines.with_min_len(LINE_TASK.div_ceil(columns * c)).enumerate().for_each(|(i, line)| {
             let image = &inputs[0].f32()[i / rows * image..][..image];
-            vectorized(#[inline(always)] || {
-                for (column, result) in line.chunks_exact_mut(c).enumerate() {
-                    let mut taps = g.taps(i % rows, column).map(|tap| &image[tap * c..][..c]);
-                    result.copy_from_slice(taps.next().expect("no window is empty"));
-                    match self.pooling {
-                        Pooling::Max => taps.for_each(|tap| {
-                            result.iter_mut().zip(tap).for_each(|(r, &x)| *r = if x > *r { x } else { *r });
-                        }),
-                        Pooling::Average => {
-                            taps.for_each(|tap| result.iter_mut().zip(tap).for_each(|(r, &x)| *r += x));
-                            let share = 1.0 / g.count(i % rows, column) as f32;
-                            result.iter_mut().for_each(|r| *r *= share);
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (column, result) in line.chunks_exact_mut(c).enumerate() {
+                        let mut taps = g.taps(i % rows, column).map(|tap| &image[tap * c..][..c]);
+                        result.copy_from_slice(taps.next().expect("no window is empty"));
+                        match self.pooling {
+                            Pooling::Max => taps.for_each(|tap| {
+                                result.iter_mut().zip(tap).for_each(|(r, &x)| *r = if x > *r { x } else { *r });
+                            }),
+                            Pooling::Average => {
+                                taps.for_each(|tap| result.iter_mut().zip(tap).for_each(|(r, &x)| *r += x));
+                                let share = 1.0 / g.count(i % rows, column) as f32;
+                                result.iter_mut().for_each(|r| *r *= share);
+                            }
                         }
                     }
-                }
-            });
+                },
+            );
         });
     }
 

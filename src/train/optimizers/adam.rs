@@ -47,14 +47,17 @@ impl Update for Adam {
         let decay = if piece.decayed { decay } else { 1.0 };
         let scale = piece.gradient_scale;
         let [m, v] = piece.moments.try_into().expect("two moments");
-        vectorized(#[inline(always)] || {
-            for (((p, &g), m), v) in piece.parameters.iter_mut().zip(piece.gradients).zip(m).zip(v) {
-                let g = g * scale;
-                *m += (g - *m) * first;
-                *v += (g * g - *v) * second;
-                *p = *p * decay - rate * *m / (v.sqrt() + epsilon);
-            }
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                for (((p, &g), m), v) in piece.parameters.iter_mut().zip(piece.gradients).zip(m).zip(v) {
+                    let g = g * scale;
+                    *m += (g - *m) * first;
+                    *v += (g * g - *v) * second;
+                    *p = *p * decay - rate * *m / (v.sqrt() + epsilon);
+                }
+            },
+        );
     }
 
     fn launch(&self, layout: &Layout) -> Launch {

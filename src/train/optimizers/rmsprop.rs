@@ -42,14 +42,17 @@ impl Update for RmsProp {
         let decay = if piece.decayed { decay } else { 1.0 };
         let scale = piece.gradient_scale;
         let [v, m] = piece.moments.try_into().expect("two moments");
-        vectorized(#[inline(always)] || {
-            for (((p, &g), v), m) in piece.parameters.iter_mut().zip(piece.gradients).zip(v).zip(m) {
-                let g = g * scale;
-                *v += (g * g - *v) * share;
-                *m = momentum * *m + rate * g / (*v + epsilon).sqrt();
-                *p = *p * decay - *m;
-            }
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                for (((p, &g), v), m) in piece.parameters.iter_mut().zip(piece.gradients).zip(v).zip(m) {
+                    let g = g * scale;
+                    *v += (g * g - *v) * share;
+                    *m = momentum * *m + rate * g / (*v + epsilon).sqrt();
+                    *p = *p * decay - *m;
+                }
+            },
+        );
     }
 
     fn launch(&self, layout: &Layout) -> Launch {

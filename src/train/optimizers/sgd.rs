@@ -42,13 +42,16 @@ impl Update for Sgd {
         let decay = if piece.decayed { decay } else { 1.0 };
         let scale = piece.gradient_scale;
         let [velocity] = piece.moments.try_into().expect("one moment");
-        vectorized(#[inline(always)] || {
-            for ((p, &g), v) in piece.parameters.iter_mut().zip(piece.gradients).zip(velocity) {
-                let step = rate * (g * scale);
-                *v = momentum * *v - step;
-                *p = *p * decay + if self.nesterov { momentum * *v - step } else { *v };
-            }
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                for ((p, &g), v) in piece.parameters.iter_mut().zip(piece.gradients).zip(velocity) {
+                    let step = rate * (g * scale);
+                    *v = momentum * *v - step;
+                    *p = *p * decay + if self.nesterov { momentum * *v - step } else { *v };
+                }
+            },
+        );
     }
 
     fn launch(&self, layout: &Layout) -> Launch {

@@ -28,10 +28,13 @@ fn add_products(c: usize, to: (&mut [f32], usize), a: (&[f32], usize), b: (&[f32
 pub fn forward(g: &Geometry, input: &[f32], weight: &[f32], output: &mut [f32], epilogue: &Epilogue<'_>) {
     let images = output.par_chunks_exact_mut(g.output_len()).zip(input.par_chunks_exact(g.input_len()));
     images.enumerate().for_each(|(i, (result, image))| {
-        vectorized(#[inline(always)] || {
-            result.fill(0.0);
-            each_tap(g, |pixel, tap, out| add_products(g.channels, (result, out), (image, pixel), (weight, tap)));
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                result.fill(0.0);
+                each_tap(g, |pixel, tap, out| add_products(g.channels, (result, out), (image, pixel), (weight, tap)));
+            },
+        );
         epilogue.apply(i * g.output_len(), result);
     });
 }
@@ -39,14 +42,20 @@ pub fn forward(g: &Geometry, input: &[f32], weight: &[f32], output: &mut [f32], 
 pub fn grad_input(g: &Geometry, grad: &[f32], weight: &[f32], output: &mut [f32]) {
     let images = output.par_chunks_exact_mut(g.input_len()).zip(grad.par_chunks_exact(g.output_len()));
     images.for_each(|(image, grad)| {
-        vectorized(#[inline(always)] || {
-            image.fill(0.0);
-            each_tap(g, |pixel, tap, out| add_products(g.channels, (image, pixel), (grad, out), (weight, tap)));
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                image.fill(0.0);
+                each_tap(g, |pixel, tap, out| add_products(g.channels, (image, pixel), (grad, out), (weight, tap)));
+            },
+        );
     });
 }
 
 /// Adds the gradient from one image.
 pub fn grad_weight(g: &Geometry, image: &[f32], grad: &[f32], sum: &mut [f32]) {
-    vectorized(#[inline(always)] || each_tap(g, |pixel, tap, out| add_products(g.channels, (sum, tap), (grad, out), (image, pixel))));
+    vectorized(
+        #[inline(always)]
+        || each_tap(g, |pixel, tap, out| add_products(g.channels, (sum, tap), (grad, out), (image, pixel))),
+    );
 }

@@ -48,7 +48,7 @@ fn suits_padded(g: &Geometry, most_padding: usize) -> bool {
 
 /// Whether [`forward`] can pool the results: their rows must be pairs.
 pub fn pools(g: &Geometry) -> bool {
-    suits(g) && g.output[0].is_multiple_of(2)
+    suits(g) && g.output[0].is_multiple_of(2) && g.output[1] >= 2
 }
 
 /// The convolution that is the gradient for the input, if the algorithm suits it: of the gradient, with as much padding
@@ -83,7 +83,10 @@ pub fn forward_turned(g: &Geometry, input: &[f32], weight: &[f32], output: &mut 
         let [bottom, right] = g.output.map(|n| n - 1);
         for (y, x) in [(0, 0), (0, right), (bottom, 0), (bottom, right)] {
             let corner = &mut result[(y * g.output[1] + x) * g.filters..][..g.filters];
-            vectorized(#[inline(always)] || pixel(g, image, weight, [y, x], corner));
+            vectorized(
+                #[inline(always)]
+                || pixel(g, image, weight, [y, x], corner),
+            );
         }
     });
 }
@@ -263,7 +266,10 @@ fn forward_block(
         let to = if pooled { &mut *whole } else { &mut *result };
         transform(Output, products, to, g.filters, sums.grids().zip(results));
         if pooled {
-            vectorized(#[inline(always)] || halve(whole, g.output[1], g.filters, result));
+            vectorized(
+                #[inline(always)]
+                || halve(whole, g.output[1], g.filters, result),
+            );
         }
     });
 }
