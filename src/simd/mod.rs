@@ -21,7 +21,7 @@ impl<R, F: FnOnce() -> R> WithSimd for Loop<F> {
 }
 
 /// Runs `f`, whose loops the compiler turns into AVX-512, AVX2 or NEON instructions where they exist. Only what is inlined
-/// into `f` profits. Results do not depend on which it is: nothing is contracted or reordered.
+/// profits: `f` must be `#[inline(always)]`, and so must the closures and functions it calls. Results do not depend on which it is: nothing is contracted or reordered.
 #[inline(always)]
 pub fn vectorized<R>(f: impl FnOnce() -> R) -> R {
     Arch::new().dispatch(Loop(f))

@@ -67,6 +67,7 @@ impl Op for BatchNormGradSums {
             [inputs[0].f32(), inputs[1].f32()],
             sums,
             scratch,
+            #[inline(always)]
             |[x, grad], [sums, products]| {
                 // The mean of each lane, until the sums take its place.
                 sums.chunks_exact_mut(c).for_each(|row| row.copy_from_slice(mean));
@@ -75,6 +76,7 @@ impl Op for BatchNormGradSums {
                 accumulate(sums, products, [grad], |_, [g]| g);
                 fold(sums, c);
             },
+            #[inline(always)]
             |parts, [sums, products]| {
                 sums.iter_mut().zip(parts.sum(|_, _, sum, _| sum)).for_each(|(to, s)| *to = s as f32);
                 products.iter_mut().zip(parts.sum(|_, _, _, product| product)).for_each(|(to, s)| *to = s as f32);

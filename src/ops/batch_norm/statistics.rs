@@ -60,6 +60,7 @@ impl Op for BatchStatistics {
             [inputs[0].f32()],
             moments,
             scratch,
+            #[inline(always)]
             |[x], [mean, squares]| {
                 // Shifted by the first row: sums of what is left are not rounded to a large mean's last digits.
                 let shift = &x[..c];
@@ -74,6 +75,7 @@ impl Op for BatchStatistics {
                 accumulate(squares, mean, [x], |mean, [x]| (x - mean) * (x - mean));
                 fold(squares, c);
             },
+            #[inline(always)]
             |parts, [mean, variance]| {
                 let share = 1.0 / all.rows as f64;
                 let means = parts.sum(|_, n, m, _| n * m).map(|sum| sum * share);

@@ -72,7 +72,7 @@ impl Op for Conv2dMaxPool {
     }
 
     fn cpu_scratch(&self, inputs: &[&Meta], _output: &Meta) -> usize {
-        cpu::forward_scratch(&self.geometry(inputs))
+        cpu::forward_pooled_scratch(&self.geometry(inputs))
     }
 
     fn kernels(&self, _inputs: &[&Meta], _output: &Meta, _capabilities: &Capabilities) -> Vec<Kernel> {

@@ -1,9 +1,9 @@
-//! 3×3 convolution with stride 1 of few channels by F(2×2, 3×3): 16 products instead of 36 for a tile of 2×2 results
-//! (Lavin & Gray 2015, <https://arxiv.org/abs/1509.09308>).
+//! 3×3 convolution with stride 1 of few channels, and the 2×2 maximum pooling after it, by F(2×2, 3×3): 16 products instead
+//! of 36 for a tile of 2×2 results (Lavin & Gray 2015, <https://arxiv.org/abs/1509.09308>).
 //!
 //! `y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A`, summed over channels before the last transform. With few channels memory would be all:
-//! so a tile's sums, results, and their maximum where a 2×2 pooling follows, never leave the registers. The gradient for
-//! the weight of a pooled convolution makes the results once more, to see where the maximum was.
+//! so a tile's sums, results and their maximum never leave the registers. The gradient for the weight makes the results
+//! once more, to see where the maximum was.
 
 use rayon::prelude::*;
 
@@ -13,7 +13,7 @@ use crate::simd::{Product, vectorized, with_buffer};
 
 mod tile;
 
-use tile::{Maximum, MaximumGrad, Results, TileRow};
+use tile::{Maximum, MaximumGrad, TileRow};
 
 /// Results of a tile along each axis; also the window and stride of the pooling.
 const TILE: usize = 2;
@@ -29,9 +29,12 @@ const TASK: usize = 1 << 13;
 pub fn suits(g: &Geometry) -> bool {
     let window = &g.window;
     let plain = window.size == [3; 2] && window.stride == [1; 2] && window.dilation == [1; 2] && g.groups == 1;
-    let computed: usize = g.output.map(|n| n.next_multiple_of(TILE)).iter().product();
     let padded = window.padding.iter().all(|&padding| padding <= 1);
-    plain && padded && g.channels < winograd::FEWEST && g.filters >= FEWEST_FILTERS && 4 * g.pixels() >= 3 * computed
+    plain
+        && padded
+        && g.channels < winograd::FEWEST
+        && g.filters >= FEWEST_FILTERS
+        && g.output.iter().all(|&n| n >= TILE)
 }
 
 /// Floats of the transformed weight `[16, c, o]`.
@@ -116,46 +119,37 @@ fn transform_weight(g: &Geometry, weight: &[f32], result: &mut [f32]) {
     }
 }
 
-/// The convolution; with `pooled`, the largest of each 2×2 results instead of them.
-pub fn forward(
+/// The largest of each 2×2 results of the convolution.
+pub fn forward_pooled(
     g: &Geometry,
     input: &[f32],
     weight: &[f32],
     output: &mut [f32],
     epilogue: &Epilogue<'_>,
     transformed: &mut [f32],
-    pooled: bool,
 ) {
     transform_weight(g, weight, transformed);
     let weight = &*transformed;
-    let [oh, ow] = g.output;
-    // Floats of the result of an image, and of a row of tiles.
-    let (image, row, tiles) = match pooled {
-        true => (oh / TILE * (ow / TILE) * g.filters, ow / TILE * g.filters, ow / TILE),
-        false => (g.output_len(), TILE * ow * g.filters, ow.div_ceil(TILE)),
-    };
-    let share = TASK.div_ceil(row) * row;
-    let tasks: Vec<&mut [f32]> = output.chunks_exact_mut(image).flat_map(|image| image.chunks_mut(share)).collect();
-    let per_image = image.div_ceil(share);
-    let lines = Lines::new(g, tiles);
+    let [rows, columns] = g.output.map(|n| n / TILE);
+    let line = columns * g.filters;
+    let share = TASK.div_ceil(line).min(rows);
+    let images = output.chunks_exact_mut(rows * line);
+    let tasks: Vec<&mut [f32]> = images.flat_map(|image| image.chunks_mut(share * line)).collect();
+    let lines = Lines::new(g, columns);
     let [a, b, c] = lines.buffer();
     tasks.into_par_iter().enumerate().for_each(|(task, result)| {
-        let (number, first) = (task / per_image, task % per_image * share);
-        let pixels = &input[number * g.input_len()..][..g.input_len()];
+        let (image, first) = (task / rows.div_ceil(share), task % rows.div_ceil(share) * share);
+        let pixels = &input[image * g.input_len()..][..g.input_len()];
         with_buffer(a + b + c, |buffer| {
             let (frame, rest) = buffer.split_at_mut(a);
             let (halfway, planes) = rest.split_at_mut(b);
-            for (i, result) in result.chunks_mut(row).enumerate() {
-                lines.copy(g, pixels, first / row + i, frame);
+            for (i, result) in result.chunks_exact_mut(line).enumerate() {
+                lines.copy(g, pixels, first + i, frame);
                 lines.transform(frame, halfway, planes);
-                let tiles = TileRow::new(g, &lines, planes, weight);
-                match pooled {
-                    true => tiles.write(Maximum::new(result, g.filters)),
-                    false => tiles.write(Results::new(result, ow, g.filters)),
-                }
+                TileRow::new(g, &lines, planes, weight).write(Maximum::new(result, g.filters));
             }
         });
-        epilogue.apply(number * image + first, result);
+        epilogue.apply((image * rows + first) * line, result);
     });
 }
 

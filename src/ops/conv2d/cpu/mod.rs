@@ -1,5 +1,5 @@
-//! Convolution on the CPU: 3×3 windows by Winograd's algorithm where that saves arithmetic (large tiles, or small ones for
-//! few channels), depthwise ones by loops over channels, the others directly. Images are shared out among the cores; what is computed does not depend on how many
+//! Convolution on the CPU: 3×3 windows by Winograd's algorithm where that saves arithmetic (small tiles for few
+//! channels that are pooled), depthwise ones by loops over channels, the others directly. Images are shared out among the cores; what is computed does not depend on how many
 //! there are.
 
 mod depthwise;
@@ -19,11 +19,7 @@ const MOST_PARTS: usize = 8;
 const PART_FLOATS: usize = 1 << 23;
 
 pub(super) fn forward_scratch(g: &Geometry) -> usize {
-    match g {
-        g if winograd::suits(g) => winograd::weight_len(g),
-        g if few_channels::suits(g) => few_channels::weight_len(g),
-        _ => 0,
-    }
+    if winograd::suits(g) { winograd::weight_len(g) } else { 0 }
 }
 
 pub(super) fn forward(
@@ -38,8 +34,6 @@ pub(super) fn forward(
         depthwise::forward(g, input, weight, output, epilogue);
     } else if winograd::suits(g) {
         winograd::forward(g, input, weight, output, epilogue, scratch, false);
-    } else if few_channels::suits(g) {
-        few_channels::forward(g, input, weight, output, epilogue, scratch, false);
     } else {
         direct::forward(g, input, weight, output, epilogue);
     }
@@ -47,11 +41,14 @@ pub(super) fn forward(
 
 /// Whether [`forward_pooled`] computes it.
 pub(super) fn pools(g: &Geometry) -> bool {
-    let halved = g.output.iter().all(|&n| n >= 2);
-    halved && (few_channels::suits(g) || winograd::pools(g))
+    few_channels::suits(g) || winograd::pools(g)
 }
 
-/// The convolution followed by a 2×2 maximum pooling, before the epilogue. Scratch memory as for [`forward`].
+pub(super) fn forward_pooled_scratch(g: &Geometry) -> usize {
+    if winograd::suits(g) { winograd::weight_len(g) } else { few_channels::weight_len(g) }
+}
+
+/// The convolution followed by a 2×2 maximum pooling, before the epilogue.
 pub(super) fn forward_pooled(
     g: &Geometry,
     input: &[f32],
@@ -63,7 +60,7 @@ pub(super) fn forward_pooled(
     if winograd::suits(g) {
         winograd::forward(g, input, weight, output, epilogue, scratch, true);
     } else {
-        few_channels::forward(g, input, weight, output, epilogue, scratch, true);
+        few_channels::forward_pooled(g, input, weight, output, epilogue, scratch);
     }
 }
 
@@ -126,5 +123,5 @@ fn sum_over_images(g: &Geometry, output: &mut [f32], scratch: &mut [f32], add: i
 
 /// Whether [`grad_weight_pooled`] computes it: making the results again must be cheaper than keeping them.
 pub(super) fn grad_weight_pools(g: &Geometry) -> bool {
-    few_channels::suits(g) && pools(g)
+    few_channels::suits(g)
 }

@@ -48,7 +48,7 @@ fn suits_padded(g: &Geometry, most_padding: usize) -> bool {
 
 /// Whether [`forward`] can pool the results: their rows must be pairs.
 pub fn pools(g: &Geometry) -> bool {
-    suits(g) && g.output[0].is_multiple_of(2)
+    suits(g) && g.output[0].is_multiple_of(2) && g.output[1] >= 2
 }
 
 /// The convolution that is the gradient for the input, if the algorithm suits it: of the gradient, with as much padding

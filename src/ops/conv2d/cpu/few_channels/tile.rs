@@ -1,3 +1,8 @@
+#![expect(
+    clippy::needless_range_loop,
+    reason = "a closure of an iterator which is not inlined would pass vectors through memory"
+)]
+
 use pulp::{Arch, MemMask, Simd, WithSimd};
 
 use super::{Geometry, Lines, POSITIONS, SIDE};
@@ -103,7 +108,6 @@ impl<K: Sink> Write<'_, K> {
         filter: usize,
         mask: MemMask<S::m32s>,
     ) {
-        // Loops, not iterators, over arrays of vectors: a closure which is not inlined would pass them through memory.
         let mut y = [[[simd.splat_f32s(0.0); 2]; 2]; T];
         // SAFETY: as the caller promises.
         unsafe {
@@ -171,45 +175,6 @@ impl<K: Sink> Write<'_, K> {
             result[t] = [simd.add_f32s(sums[0][t], sum), simd.sub_f32s(difference, sums[3][t])];
         }
         result
-    }
-}
-
-/// Writes all results, as far as they exist.
-pub struct Results<'a> {
-    /// One line of results, or two.
-    lines: &'a mut [f32],
-    width: usize,
-    filters: usize,
-}
-
-impl<'a> Results<'a> {
-    pub fn new(lines: &'a mut [f32], width: usize, filters: usize) -> Self {
-        Self { lines, width, filters }
-    }
-}
-
-impl Sink for Results<'_> {
-    fn check(&self, tiles: usize) {
-        assert!(self.lines.len().is_multiple_of(self.width * self.filters) && tiles == self.width.div_ceil(2));
-    }
-
-    #[inline(always)]
-    unsafe fn take<S: Simd, const MASKED: bool>(
-        &mut self,
-        simd: S,
-        tile: usize,
-        filter: usize,
-        y: [[S::f32s; 2]; 2],
-        mask: MemMask<S::m32s>,
-    ) {
-        let line = self.width * self.filters;
-        for row in 0..(self.lines.len() / line).min(2) {
-            for column in 0..(self.width - 2 * tile).min(2) {
-                let at = row * line + (2 * tile + column) * self.filters + filter;
-                // SAFETY: the pixel is one of the lines, and its filters exist, as the caller promises.
-                unsafe { store::<S, MASKED>(simd, self.lines.as_mut_ptr().add(at), y[row][column], mask) };
-            }
-        }
     }
 }
 

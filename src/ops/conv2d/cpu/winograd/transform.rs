@@ -1,3 +1,8 @@
+#![expect(
+    clippy::needless_range_loop,
+    reason = "a closure of an iterator which is not inlined would pass vectors through memory"
+)]
+
 use pulp::{Arch, MemMask, Simd, WithSimd};
 
 use crate::ops::conv2d::points::{AT_FAR, AT_NEAR, AT_ZERO, FAR, FAR2, NEAR, NEAR2};
@@ -225,7 +230,6 @@ unsafe fn square<S: Simd, T: Line<N, M>, const N: usize, const M: usize, const M
     channel: usize,
     mask: MemMask<S::m32s>,
 ) {
-    // Loops, not iterators, over arrays of vectors: a closure which is not inlined would pass them through memory.
     let zero = simd.splat_f32s(0.0);
     let mut halfway = [[zero; M]; N];
     for j in 0..N {
