@@ -52,3 +52,38 @@ pub fn is_complete(bytes: &[u8]) -> bool {
     }
     true // Headers out of order: the decoder judges them.
 }
+
+#[cfg(test)]
+mod tests {
+    use image::{DynamicImage, ImageFormat, RgbImage};
+
+    use super::super::fixtures::encode;
+    use super::*;
+
+    #[test]
+    fn pixels_are_those_of_the_image_crate_whatever_was_decoded_before() {
+        let mut image = Image::default();
+        for (width, height) in [(48, 32), (5, 7), (64, 80), (1, 1)] {
+            let photo = RgbImage::from_fn(width, height, |x, y| image::Rgb([x * 5, y * 3, x * y].map(|v| v as u8)));
+            for photo in [
+                DynamicImage::ImageRgb8(photo.clone()),
+                DynamicImage::ImageLuma8(DynamicImage::from(photo).into_luma8()),
+            ] {
+                let bytes = encode(photo, ImageFormat::Jpeg);
+                decode(&bytes, &mut image).unwrap();
+                let expected = image::load_from_memory(&bytes).unwrap();
+                let channels = usize::from(expected.color().channel_count());
+                let size = [expected.height(), expected.width()].map(|extent| extent as usize);
+                assert_eq!(image, Image { size, channels, pixels: expected.into_bytes() });
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_unusual_is_left_to_others() {
+        let cmyk = include_bytes!("../../tests/fixtures/images/cmyk.jpg");
+        assert!(decode(cmyk, &mut Image::default()).is_none());
+        assert!(decode(&cmyk[..cmyk.len() / 2], &mut Image::default()).is_none());
+        assert!(decode(b"\x89PNG", &mut Image::default()).is_none());
+    }
+}

@@ -1,10 +1,63 @@
-//! The columns of a row with AVX2: a shuffle brings the two bytes of a pair side by side, for 16 output values at once,
-//! and one instruction multiplies them with their weights and adds them.
+//! With AVX2: one instruction multiplies the two bytes of a pair with their weights and adds them, for 16 output values at
+//! once. It wants them side by side. Two rows are interleaved for it; in a row, a shuffle brings them together.
+//!
+//! It takes bytes as signed, so 128 is taken off first and added at the end. The sums stay within 16 bits, as the weights of
+//! an output add up to 256.
 
 use std::arch::x86_64::*;
 
 use super::axis::{Axis, Pair};
 use super::{HALF, PADDING};
+
+/// Bytes of a row that are mixed at once; no row may be shorter.
+pub const BLOCK: usize = 64;
+
+/// As [`super::mix_rows`]; `None`, and nothing done, if this machine has no AVX2 or the row is shorter than a block.
+pub fn mix_rows(source: &[u8], pairs: &[Pair], row: &mut [u8]) -> Option<()> {
+    if row.len() < BLOCK || !is_x86_feature_detected!("avx2") {
+        return None;
+    }
+    // SAFETY: there is AVX2.
+    unsafe { mix_rows_with_avx2(source, pairs, row) };
+    Some(())
+}
+
+#[target_feature(enable = "avx2")]
+fn mix_rows_with_avx2(source: &[u8], pairs: &[Pair], row: &mut [u8]) {
+    let length = row.len();
+    let sign = _mm256_set1_epi8(i8::MIN);
+    for start in (0..length).step_by(BLOCK) {
+        // The last block overlaps the one before.
+        let start = start.min(length - BLOCK);
+        let mut sums = [_mm256_set1_epi16(HALF as i16); 4];
+        for pair in pairs {
+            let weights = _mm256_set1_epi16(i16::from_le_bytes(pair.weights));
+            let a = block(source, pair.at[0] * length + start);
+            let b = block(source, pair.at[1] * length + start);
+            for half in 0..2 {
+                let a = _mm256_xor_si256(a[half], sign);
+                let b = _mm256_xor_si256(b[half], sign);
+                let low = _mm256_maddubs_epi16(weights, _mm256_unpacklo_epi8(a, b));
+                let high = _mm256_maddubs_epi16(weights, _mm256_unpackhi_epi8(a, b));
+                sums[2 * half] = _mm256_add_epi16(sums[2 * half], low);
+                sums[2 * half + 1] = _mm256_add_epi16(sums[2 * half + 1], high);
+            }
+        }
+        for half in 0..2 {
+            let low = _mm256_srai_epi16::<8>(sums[2 * half]);
+            let high = _mm256_srai_epi16::<8>(sums[2 * half + 1]);
+            let bytes = _mm256_xor_si256(_mm256_packs_epi16(low, high), sign);
+            row[start + 32 * half..][..32].copy_from_slice(&bytemuck::cast::<__m256i, [u8; 32]>(bytes));
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn block(source: &[u8], start: usize) -> [__m256i; 2] {
+    let bytes: &[u8; BLOCK] = source[start..][..BLOCK].try_into().expect("the slice is as long");
+    bytemuck::cast(*bytes)
+}
 
 /// Output values that one shuffle is for.
 const GROUP: usize = 8;
@@ -89,8 +142,7 @@ impl Shuffles {
     }
 }
 
-/// Output values less 128, for two groups. Bytes less 128 are what can be multiplied with weights up to 255; the sums
-/// stay within 16 bits, as the weights of an output add up to 256.
+/// Output values less 128, for two groups.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn sums(steps: &[Step], row: &[u8]) -> __m256i {
