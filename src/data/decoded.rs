@@ -3,9 +3,11 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use super::Source;
 use super::cache::{Cache, CacheFile, CacheFolder, Contents, Unfinished};
 use super::normalize::Moments;
-use super::{Image, Source};
+use super::pool::Pool;
+use super::workbench::Workbench;
 use crate::error::{Error, Result};
 
 /// Memory that [`Cache::Auto`] gives to decoded pictures.
@@ -18,8 +20,8 @@ pub(super) enum Decoded {
     Memory(Vec<u8>),
     /// In a file that is mapped into memory.
     Disk(CacheFile),
-    /// Nowhere: each use decodes.
-    Nowhere,
+    /// Nowhere: each use decodes, with one of these.
+    Nowhere(Pool<Workbench>),
 }
 
 /// What decoding a picture brought: sums over its pixels, or why it could not be read.
@@ -104,56 +106,71 @@ impl Pictures<'_> {
     /// What the pass that wrote `file` found. What could not be read then is tried again, so that the reason can be told;
     /// if it can be read now, the file is of no use.
     fn outcomes(&self, file: &CacheFile) -> Option<Vec<Outcome>> {
-        let again = |source: &Source| decode(source, self.shape).err().map(Err);
+        let (mut workbench, mut pixels) = (Workbench::default(), vec![0; self.image_bytes()]);
+        let mut again = |source: &Source| workbench.fit(source, self.shape, &mut pixels).err().map(Err);
         let known = file.moments().zip(&self.sources);
         known.map(|(moments, source)| moments.map(Ok).or_else(|| again(source))).collect()
     }
 
     fn decode_to(&self, place: Place, progress: &Progress) -> Result<(Decoded, Vec<Outcome>)> {
         let sources = self.sources.par_iter();
-        let decode = |source: &Source, keep: &mut dyn FnMut(&[u8])| {
-            let image = decode(source, self.shape);
-            let outcome = image.map(|image| {
-                keep(&image.pixels);
-                Moments::of(&image.pixels, image.channels)
-            });
+        let workbenches = Pool::<Workbench>::default();
+        let decode = |source: &Source, pixels: &mut [u8]| {
+            let mut workbench = workbenches.take();
+            let outcome = workbench.fit(source, self.shape, pixels);
+            workbenches.give_back(workbench);
+            let outcome = outcome.map(|()| Moments::of(pixels, self.shape[2]));
             progress().map(|()| outcome)
+        };
+        let spare = Pool::<Vec<u8>>::default();
+        let decode_and = |source: &Source, keep: &dyn Fn(&[u8])| {
+            let mut pixels = spare.take();
+            pixels.resize(self.image_bytes(), 0);
+            let outcome = decode(source, &mut pixels)?;
+            if outcome.is_ok() {
+                keep(&pixels);
+            }
+            spare.give_back(pixels);
+            Ok(outcome)
         };
         match place {
             Place::Memory(mut pixels) => {
                 let slots = pixels.par_chunks_exact_mut(self.image_bytes());
-                let decoded = sources.zip(slots).map(|(source, slot)| decode(source, &mut |p| slot.copy_from_slice(p)));
-                let outcomes = decoded.collect::<Result<_>>()?;
+                let outcomes = sources.zip(slots).map(|(source, slot)| decode(source, slot)).collect::<Result<_>>()?;
                 Ok((Decoded::Memory(pixels), outcomes))
             }
             Place::Disk(file) => {
-                let decoded = sources.enumerate().map(|(i, source)| decode(source, &mut |p| file.write(i, p)));
+                let decoded =
+                    sources.enumerate().map(|(i, source)| decode_and(source, &|pixels| file.write(i, pixels)));
                 let outcomes = decoded.collect::<Result<Vec<_>>>()?;
                 let moments = outcomes.iter().map(|outcome| outcome.as_ref().ok().copied());
                 let file = file.finish(moments).inspect_err(|e| log::warn!("decoded images could not be kept: {e}"));
-                Ok((file.map_or(Decoded::Nowhere, Decoded::Disk), outcomes))
+                Ok((file.map_or(Decoded::Nowhere(workbenches), Decoded::Disk), outcomes))
             }
             Place::Nowhere => {
-                let outcomes = sources.map(|source| decode(source, &mut |_| ())).collect::<Result<_>>()?;
-                Ok((Decoded::Nowhere, outcomes))
+                let outcomes = sources.map(|source| decode_and(source, &|_| ())).collect::<Result<_>>()?;
+                Ok((Decoded::Nowhere(workbenches), outcomes))
             }
         }
     }
 }
 
-fn decode(source: &Source, shape: [usize; 3]) -> Result<Image> {
-    source.image()?.fit(shape)
-}
-
 impl Decoded {
-    /// `[height, width, channels]` of a picture that could be read; `None` if it is to be decoded.
-    pub fn pixels(&self, index: usize, shape: [usize; 3]) -> Option<&[u8]> {
-        let bytes: usize = shape.iter().product();
+    /// Writes a picture that could be read, number `index` and from `source`, to `target` in the shape that all have.
+    ///
+    /// Errors: as [`Workbench::fit`], if it is kept nowhere.
+    pub fn read(&self, index: usize, source: &Source, shape: [usize; 3], target: &mut [u8]) -> Result<()> {
         match self {
-            Self::Memory(pixels) => Some(&pixels[index * bytes..][..bytes]),
-            Self::Disk(file) => Some(file.pixels(index)),
-            Self::Nowhere => None,
+            Self::Memory(pixels) => target.copy_from_slice(&pixels[index * target.len()..][..target.len()]),
+            Self::Disk(file) => target.copy_from_slice(file.pixels(index)),
+            Self::Nowhere(workbenches) => {
+                let mut workbench = workbenches.take();
+                let outcome = workbench.fit(source, shape, target);
+                workbenches.give_back(workbench);
+                return outcome;
+            }
         }
+        Ok(())
     }
 }
 
@@ -162,7 +179,7 @@ impl fmt::Display for Decoded {
         match self {
             Self::Memory(_) => f.write_str("in memory"),
             Self::Disk(file) => write!(f, "on disk, in {}", file.path().display()),
-            Self::Nowhere => f.write_str("nowhere: each epoch decodes them"),
+            Self::Nowhere(_) => f.write_str("nowhere: each epoch decodes them"),
         }
     }
 }
@@ -213,14 +230,20 @@ mod tests {
             (decoded, outcomes, count.into_inner())
         }
 
+        fn read(&self, decoded: &Decoded, index: usize) -> Vec<u8> {
+            let mut pixels = vec![0; SHAPE.iter().product()];
+            decoded.read(index, &self.sources[index], SHAPE, &mut pixels).unwrap();
+            pixels
+        }
+
         /// How many pictures were decoded for a cache on disk, which is then checked against the pictures.
         fn decode_and_check(&self) -> usize {
             let (decoded, outcomes, count) = self.decode(Cache::Disk);
             assert!(matches!(decoded, Decoded::Disk(_)));
             for (index, (source, outcome)) in self.sources.iter().zip(&outcomes).enumerate() {
-                match (decode(source, SHAPE), outcome) {
+                match (source.image().and_then(|image| image.fit(SHAPE)), outcome) {
                     (Ok(image), Ok(moments)) => {
-                        assert_eq!(decoded.pixels(index, SHAPE).unwrap(), image.pixels, "{source}");
+                        assert_eq!(self.read(&decoded, index), image.pixels, "{source}");
                         assert_eq!(*moments, Moments::of(&image.pixels, 3));
                     }
                     (Err(expected), Err(error)) => assert_eq!(error.to_string(), expected.to_string()),
@@ -244,7 +267,7 @@ mod tests {
         let (on_disk, _, _) = setting.decode(Cache::Auto);
         assert!(count == 9 && matches!((&in_memory, &on_disk), (Decoded::Memory(_), Decoded::Disk(_))));
         for readable in [0, 1, 3, 7] {
-            assert_eq!(in_memory.pixels(readable, SHAPE), on_disk.pixels(readable, SHAPE));
+            assert_eq!(setting.read(&in_memory, readable), setting.read(&on_disk, readable));
         }
     }
 

@@ -1,24 +1,24 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read, Seek};
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use fast_image_resize::images::{Image as Target, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
+use super::jpeg;
+use super::resize::Resizer;
 use crate::error::{Error, Result};
 
 /// No file is read beyond this, nor a picture decoded into more: what is larger is a mistake or a decompression bomb.
-const MAX_BYTES: u64 = 512 << 20;
+pub(super) const MAX_BYTES: u64 = 512 << 20;
 
 /// A picture in memory, 8 bits a channel, grey or RGB.
 ///
 /// However it was stored, it is brought to this form: palettes are looked up, 16 bits rounded to 8, CMYK converted, alpha
 /// laid over white (the page for which cut-outs are drawn), and the turn that a camera noted in EXIF is carried out. Of
 /// an animation it is the first frame.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
     /// `[height, width]` in pixels.
     pub size: [usize; 2],
@@ -43,7 +43,7 @@ impl Header {
     /// Errors: as [`Image::open`], for what the header tells.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        open_file(path).and_then(|file| guarded(|| header(BufReader::new(file)))).map_err(|e| e.at(path))
+        open_file(path).and_then(|(file, _)| guarded(|| header(BufReader::new(file)))).map_err(|e| e.at(path))
     }
 }
 
@@ -53,8 +53,15 @@ impl Image {
     /// Errors: if the file cannot be read, is empty, of another format, damaged, cut short, or larger than 512 MiB (on
     /// disk or decoded).
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        read_file(path).and_then(|bytes| guarded(|| decode(&bytes))).map_err(|e| e.at(path))
+        let mut image = Self::default();
+        image.read(path.as_ref(), &mut Vec::new())?;
+        Ok(image)
+    }
+
+    /// As [`Image::open`], in the memory of the picture that was there and of the file that was read for it.
+    pub(super) fn read(&mut self, path: &Path, file: &mut Vec<u8>) -> Result<()> {
+        let bytes = read_file(path, file);
+        bytes.and_then(|()| guarded(AssertUnwindSafe(|| decode(file, self)))).map_err(|e| e.at(path))
     }
 
     /// The same picture as `[height, width, channels]`: stretched to the size (its aspect ratio is not kept), grey made
@@ -64,34 +71,32 @@ impl Image {
     /// luma, as in PIL and TensorFlow.
     ///
     /// Errors: if an extent is 0 or there are other than 1 or 3 channels.
-    pub fn fit(self, shape: [usize; 3]) -> Result<Self> {
+    pub fn fit(mut self, shape: [usize; 3]) -> Result<Self> {
         check_shape(shape)?;
         let [height, width, channels] = shape;
-        Ok(self.with_channels(channels).resized([height, width]))
+        let mut pixels = vec![0; height * width * channels];
+        self.fit_to(shape, &mut Resizer::default(), &mut pixels);
+        Ok(Self { size: [height, width], channels, pixels })
     }
 
-    fn with_channels(self, channels: usize) -> Self {
-        let pixels = match (self.channels, channels) {
-            (1, 3) => self.pixels.iter().flat_map(|&grey| [grey; 3]).collect(),
-            (3, 1) => self.pixels.chunks_exact(3).map(luma).collect(),
-            _ => self.pixels,
-        };
-        Self { size: self.size, channels, pixels }
-    }
-
-    fn resized(self, size: [usize; 2]) -> Self {
-        if size == self.size {
-            return self;
+    /// As [`Image::fit`], for a shape that can be, into `target`. What is left of this picture is of no use.
+    pub(super) fn fit_to(&mut self, [height, width, channels]: [usize; 3], resizer: &mut Resizer, target: &mut [u8]) {
+        if self.channels != channels {
+            self.convert(channels);
         }
-        let pixel_type = if self.channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
-        let [from_height, from_width] = self.size.map(|extent| extent as u32);
-        let [height, width] = size.map(|extent| extent as u32);
-        let source =
-            ImageRef::new(from_width, from_height, &self.pixels, pixel_type).expect("an image's pixels fit it");
-        let mut target = Target::new(width, height, pixel_type);
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-        Resizer::new().resize(&source, &mut target, &options).expect("both images have one pixel type");
-        Self { size, channels: self.channels, pixels: target.into_vec() }
+        if self.size == [height, width] {
+            target.copy_from_slice(&self.pixels);
+        } else {
+            resizer.resize(&self.pixels, self.size, channels, target, [height, width]);
+        }
+    }
+
+    fn convert(&mut self, channels: usize) {
+        self.pixels = match channels {
+            1 => self.pixels.chunks_exact(3).map(luma).collect(),
+            _ => self.pixels.iter().flat_map(|&grey| [grey; 3]).collect(),
+        };
+        self.channels = channels;
     }
 }
 
@@ -154,21 +159,22 @@ fn guarded<T>(decode: impl FnOnce() -> Result<T, Failure> + std::panic::UnwindSa
     catch_unwind(decode).unwrap_or_else(|_| Err(Failure::Content("the image is damaged (its decoder gave up)".into())))
 }
 
-fn open_file(path: &Path) -> Result<File, Failure> {
+/// Opens a file that may hold an image; also its length.
+fn open_file(path: &Path) -> Result<(File, u64), Failure> {
     // Asked before opening: opening a named pipe would wait for its writer.
     let metadata = path.metadata()?;
     match metadata.len() {
         _ if !metadata.is_file() => Err(Failure::Content("not a file".into())),
         0 => Err(Failure::Content("the file is empty".into())),
         size if size > MAX_BYTES => Err(too_large(size)),
-        _ => Ok(File::open(path)?),
+        size => Ok((File::open(path)?, size)),
     }
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    open_file(path)?.take(MAX_BYTES).read_to_end(&mut bytes)?;
-    Ok(bytes)
+fn read_file(path: &Path, bytes: &mut Vec<u8>) -> Result<(), Failure> {
+    let (mut file, size) = open_file(path)?;
+    bytes.resize(size as usize, 0);
+    Ok(file.read_exact(bytes)?)
 }
 
 fn too_large(bytes: u64) -> Failure {
@@ -184,15 +190,20 @@ fn header(source: impl BufRead + Seek) -> Result<Header, Failure> {
     Ok(Header { size: if turned { [size[1], size[0]] } else { size }, channels })
 }
 
-fn decode(bytes: &[u8]) -> Result<Image, Failure> {
+/// Decodes to `image`, in the memory of the picture that was there where possible.
+fn decode(bytes: &[u8], image: &mut Image) -> Result<(), Failure> {
+    if jpeg::decode(bytes, image).is_some() {
+        return Ok(());
+    }
     let mut decoder = decoder(Cursor::new(bytes))?;
-    if bytes.starts_with(JPEG_START) && !jpeg_is_complete(bytes) {
+    if bytes.starts_with(jpeg::START) && !jpeg::is_complete(bytes) {
         return Err(Failure::Content("the image is cut short: its end-of-image marker is missing".into()));
     }
     let orientation = orientation(&mut decoder);
     let mut picture = DynamicImage::from_decoder(decoder)?;
     picture.apply_orientation(orientation);
-    Ok(flatten(picture))
+    *image = flatten(picture);
+    Ok(())
 }
 
 fn decoder<'a>(mut source: impl BufRead + Seek + 'a) -> Result<impl ImageDecoder + 'a, Failure> {
@@ -218,23 +229,6 @@ fn unknown_format(start: &[u8]) -> String {
     let hex = start.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
     let hint = if start.starts_with(b"<") { "; was a web page saved instead?" } else { "" };
     format!("not a JPEG, PNG, BMP, GIF, TIFF or WebP image (first bytes {hex}){hint}")
-}
-
-const JPEG_START: &[u8] = &[0xff, 0xd8];
-
-/// Whether an end-of-image marker follows the start of the first scan. The decoder paints rows that are missing grey
-/// and says nothing, and a thumbnail in the header may hold a marker of its own.
-fn jpeg_is_complete(bytes: &[u8]) -> bool {
-    const START_OF_SCAN: u8 = 0xda;
-    let mut at = JPEG_START.len();
-    while let Some(&[0xff, marker, high, low]) = bytes.get(at..at + 4) {
-        match marker {
-            START_OF_SCAN => return bytes[at..].windows(2).rev().any(|pair| pair == [0xff, 0xd9]),
-            0xff => at += 1,
-            _ => at += 2 + usize::from(u16::from_be_bytes([high, low])),
-        }
-    }
-    true // Headers out of order: the decoder judges them.
 }
 
 /// How a camera noted that it was held; nothing is done if the note cannot be read.
@@ -429,7 +423,7 @@ mod tests {
             for at in 0..whole.len() {
                 let mut bytes = whole.clone();
                 bytes[at] ^= 0x55;
-                let _ = decode(&bytes);
+                let _ = decode(&bytes, &mut Image::default());
             }
         }
     }

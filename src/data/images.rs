@@ -162,21 +162,16 @@ impl Images {
     /// Errors: if it is kept nowhere and its file can no longer be read.
     pub fn image(&self, index: usize) -> Result<Image> {
         let [height, width, channels] = self.shape;
-        match self.decoded.pixels(self.numbers[index], self.shape) {
-            Some(pixels) => Ok(Image { size: [height, width], channels, pixels: pixels.to_vec() }),
-            None => self.dataset.samples[index].source.image()?.fit(self.shape),
-        }
+        let mut pixels = vec![0; height * width * channels];
+        self.read(index, &mut pixels)?;
+        Ok(Image { size: [height, width], channels, pixels })
     }
 
-    /// Appends the pixels of one picture to `batch`.
+    /// Writes the pixels of one picture to `target`.
     ///
     /// Errors: as [`Images::image`].
-    pub(super) fn append(&self, index: usize, batch: &mut Vec<u8>) -> Result<()> {
-        match self.decoded.pixels(self.numbers[index], self.shape) {
-            Some(pixels) => batch.extend_from_slice(pixels),
-            None => batch.extend_from_slice(&self.image(index)?.pixels),
-        }
-        Ok(())
+    pub(super) fn read(&self, index: usize, target: &mut [u8]) -> Result<()> {
+        self.decoded.read(self.numbers[index], &self.dataset.samples[index].source, self.shape, target)
     }
 }
 

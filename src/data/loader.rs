@@ -2,23 +2,26 @@ use std::collections::VecDeque;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rand::seq::SliceRandom;
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::{Augment, AugmentRow, Images, Seed};
+use super::pool::{Pixels, Pool};
+use super::{Augment, Images, Seed};
 use crate::error::Result;
 
 /// Some images with all that a training step needs to know of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     /// `[n, height, width, channels]`.
-    pub images: Vec<u8>,
+    pub images: Pixels,
     /// `[n]`, indices into the data set's classes.
     pub labels: Vec<i32>,
-    /// `[n, 12]`, an [`AugmentRow`] for each image.
+    /// `[n, 12]`, an [`AugmentRow`](super::AugmentRow) for each image.
     pub rows: Vec<f32>,
     /// `[n]`, which of the data set's samples they are.
     pub indices: Vec<usize>,
@@ -47,7 +50,7 @@ pub struct LoaderOptions {
     pub augment: Augment,
     /// Decides the order and the changes.
     pub seed: Seed,
-    /// Threads that decode and put together batches, at most 64; `None` for one a core.
+    /// Threads that decode, at most 64; `None` for one a core.
     pub workers: Option<NonZero<usize>>,
 }
 
@@ -60,17 +63,21 @@ impl Default for LoaderOptions {
 
 /// Makes batches of images on threads of its own, ahead of whoever uses them.
 ///
-/// What is in a batch depends on the options, the epoch and the images alone, never on the threads.
+/// What is in a batch depends on the options, the epoch and the images alone, never on the threads. These share the images
+/// of a batch, each decoded to its place there, and go on to the next batch when none is left: so they are busy whatever
+/// the batch size, and the batches in the making take no more memory on many cores than on few.
 #[derive(Clone, Debug)]
 pub struct Loader {
     images: Arc<Images>,
     options: LoaderOptions,
+    /// Memory of batches that were used.
+    spare: Arc<Pool<Vec<u8>>>,
 }
 
 impl Loader {
     /// A loader of `images`.
     pub fn new(images: Arc<Images>, options: LoaderOptions) -> Self {
-        Self { images, options }
+        Self { images, options, spare: Arc::default() }
     }
 
     /// The images it loads.
@@ -86,54 +93,46 @@ impl Loader {
     /// Starts loading an epoch: the batches which show each image once.
     ///
     /// Its threads begin at once and stay a few batches ahead. They end with it, whether or not it was used up.
-    pub fn epoch(&self, epoch: u64) -> Epoch {
+    pub fn epoch(&self, number: u64) -> Epoch {
         let mut order: Vec<usize> = (0..self.images.len()).collect();
         if self.options.shuffle {
-            order.shuffle(&mut self.options.seed.generator("shuffle", &[epoch]));
+            order.shuffle(&mut self.options.seed.generator("shuffle", &[number]));
         }
-        let waiting: VecDeque<_> = order.chunks(self.options.batch_size.get()).map(<[usize]>::to_vec).collect();
-        let workers = self.options.workers.map_or_else(cores, NonZero::get).min(waiting.len()).min(MOST_WORKERS);
-        // The queue never holds more jobs than are handed out ahead, so it needs no bound of its own.
-        let (jobs, queue) = unbounded();
-        let cancelled = Arc::new(AtomicBool::new(false));
-        let spawn = |_| {
-            let (loader, queue, cancelled) = (self.clone(), queue.clone(), cancelled.clone());
-            thread::spawn(move || loader.work(epoch, &queue, &cancelled))
+        let size = self.options.batch_size.get();
+        let waiting = order.chunks(size).map(<[usize]>::to_vec).collect();
+        let threads = self.options.workers.map_or_else(cores, NonZero::get).min(order.len()).min(MOST_WORKERS);
+        let mut epoch = Epoch {
+            loader: self.clone(),
+            number,
+            waiting,
+            answers: VecDeque::new(),
+            threads: workers(threads),
+            cancelled: Arc::default(),
+            waited: Duration::ZERO,
         };
-        let workers: Vec<_> = (0..workers).map(spawn).collect();
-        // One batch in the making for each worker, and two ready.
-        let ahead = workers.len() + 2;
-        let (answers, waited) = (VecDeque::new(), Duration::ZERO);
-        let mut epoch = Epoch { waiting, answers, jobs: Some(jobs), workers, cancelled, waited };
+        // Two ready, and in the making one more than gives every thread an image.
+        let ahead = 3 + threads / size;
         (0..ahead).for_each(|_| epoch.hand_out());
         epoch
     }
 
-    fn work(&self, epoch: u64, queue: &Receiver<Job>, cancelled: &AtomicBool) {
-        for job in queue {
-            // If the epoch was given up, nobody waits for the answer any more.
-            let _ = job.answer.send(self.batch(epoch, job.indices, cancelled));
-        }
-    }
-
-    /// Stops early, with a batch that is not full, when `cancelled` is set.
+    /// Stops early, with images left as they were, when `cancelled` is set.
     fn batch(&self, epoch: u64, indices: Vec<usize>, cancelled: &AtomicBool) -> Result<Batch> {
         let [height, width, channels] = self.images.shape();
-        let mut batch = Batch {
-            images: Vec::with_capacity(indices.len() * height * width * channels),
-            labels: Vec::with_capacity(indices.len()),
-            rows: Vec::with_capacity(indices.len() * size_of::<AugmentRow>() / size_of::<f32>()),
-            indices,
+        let bytes = height * width * channels;
+        let mut images = Pixels::from_pool(&self.spare, indices.len() * bytes);
+        let read = |(index, slot): (&usize, &mut [u8])| match cancelled.load(Ordering::Relaxed) {
+            false => self.images.read(*index, slot),
+            true => Ok(()),
         };
-        for &index in &batch.indices {
-            if cancelled.load(Ordering::Relaxed) {
-                break;
-            }
-            self.images.append(index, &mut batch.images)?;
-            batch.labels.push(self.images.dataset().samples[index].label as i32);
-            batch.rows.extend(self.options.augment.row(self.options.seed, epoch, index, [height, width]));
-        }
-        Ok(batch)
+        let slots = images.as_mut().par_chunks_exact_mut(bytes);
+        // All are waited for: which error is told must not depend on which thread was first.
+        let outcomes: Vec<Result<()>> = indices.par_iter().zip(slots).with_max_len(1).map(read).collect();
+        outcomes.into_iter().collect::<Result<()>>()?;
+        let label = |&index: &usize| self.images.dataset().samples[index].label as i32;
+        let row = |&index: &usize| self.options.augment.row(self.options.seed, epoch, index, [height, width]);
+        let (labels, rows) = (indices.iter().map(label).collect(), indices.iter().flat_map(row).collect());
+        Ok(Batch { images, labels, rows, indices })
     }
 }
 
@@ -144,31 +143,48 @@ fn cores() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
 }
 
+fn workers(threads: usize) -> ThreadPool {
+    // Should a job panic, it has said so, and whoever waits for its batch finds that there is none.
+    let builder = ThreadPoolBuilder::new().num_threads(threads).panic_handler(|_| ());
+    builder.thread_name(|i| format!("loader {i}")).build().expect("threads can be started")
+}
+
 /// The batches of an epoch, in order. After an error there are no more.
 #[derive(Debug)]
 pub struct Epoch {
-    /// Batches that no worker has been given yet.
+    loader: Loader,
+    number: u64,
+    /// Batches that were not handed out yet.
     waiting: VecDeque<Vec<usize>>,
     /// The answers to come, in the order in which batches are handed out.
     answers: VecDeque<Receiver<Result<Batch>>>,
-    jobs: Option<Sender<Job>>,
-    workers: Vec<JoinHandle<()>>,
+    threads: ThreadPool,
     cancelled: Arc<AtomicBool>,
     waited: Duration,
 }
 
-/// A batch to be made, and where it is expected.
-struct Job {
-    indices: Vec<usize>,
-    answer: Sender<Result<Batch>>,
-}
-
 impl Epoch {
     fn hand_out(&mut self) {
-        if let (Some(indices), Some(jobs)) = (self.waiting.pop_front(), &self.jobs) {
-            let (answer, receiver) = bounded(1);
-            jobs.send(Job { indices, answer }).expect("the workers listen as long as the epoch lives");
-            self.answers.push_back(receiver);
+        let Some(indices) = self.waiting.pop_front() else { return };
+        let (answer, receiver) = sync_channel(1);
+        let (loader, number, cancelled) = (self.loader.clone(), self.number, self.cancelled.clone());
+        self.threads.spawn(move || {
+            let batch = loader.batch(number, indices, &cancelled);
+            // Before the answer: with the last one, all that the epoch's threads hold is let go.
+            drop(loader);
+            // If the epoch was given up, nobody waits for it any more.
+            let _ = answer.send(batch);
+        });
+        self.answers.push_back(receiver);
+    }
+
+    /// Ends the work that was handed out, and waits for its end.
+    fn give_up(&mut self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+        self.waiting.clear();
+        for answer in self.answers.drain(..) {
+            // A worker that panicked has said so.
+            let _ = answer.recv();
         }
     }
 
@@ -186,10 +202,9 @@ impl Iterator for Epoch {
         let start = Instant::now();
         let batch = answer.recv().expect("a worker answers every job");
         self.waited += start.elapsed();
-        self.hand_out();
-        if batch.is_err() {
-            self.waiting.clear();
-            self.answers.clear();
+        match batch {
+            Ok(_) => self.hand_out(),
+            Err(_) => self.give_up(),
         }
         Some(batch)
     }
@@ -202,12 +217,7 @@ impl Iterator for Epoch {
 
 impl Drop for Epoch {
     fn drop(&mut self) {
-        self.cancelled.store(true, Ordering::Relaxed);
-        self.jobs = None;
-        for worker in self.workers.drain(..) {
-            // A worker that panicked has said so; while dropping there is nobody to tell again.
-            let _ = worker.join();
-        }
+        self.give_up();
     }
 }
 

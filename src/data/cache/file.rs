@@ -14,7 +14,7 @@ use super::super::normalize::Moments;
 use super::folder::{CacheFolder, FINISHED, UNFINISHED};
 
 /// To be raised when this layout changes, or the pixels that a file is decoded to.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 /// Pixels begin at a multiple of this: the largest page size in use.
 const PAGE: u64 = 1 << 16;
