@@ -43,7 +43,8 @@ impl Scheme {
 
 /// Terms of each partial sum but the last.
 fn part_terms(k: usize) -> usize {
-    k.div_ceil(MOST_PARTS).max(PART_TERMS).next_multiple_of(TERMS)
+    // As even as lines of the cache allow: no core waits for another's longer part.
+    k.div_ceil(MOST_PARTS).max(PART_TERMS).next_multiple_of(LINE)
 }
 
 pub(super) fn scratch(op: &MatMul, extents: Extents) -> usize {
@@ -90,10 +91,11 @@ fn few_rows(
     let [down, step] = row_steps(op, extents);
     let rows: Vec<usize> = (0..m).map(|i| i * down).collect();
     let share = part_terms(k);
+    let block = share.div_ceil(share.div_ceil(TERMS));
     scratch.par_chunks_exact_mut(m * n).enumerate().for_each(|(part, sums)| {
         let end = ((part + 1) * share).min(k);
-        for first in (part * share..end).step_by(TERMS) {
-            let terms = TERMS.min(end - first);
+        for first in (part * share..end).step_by(block) {
+            let terms = block.min(end - first);
             Product {
                 a: &a[first * step..],
                 rows: &rows,
