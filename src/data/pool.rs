@@ -56,7 +56,7 @@ impl Deref for Pixels {
 
 impl Clone for Pixels {
     fn clone(&self) -> Self {
-        self.iter().copied().collect()
+        self.bytes.clone().into()
     }
 }
 
@@ -66,8 +66,14 @@ impl PartialEq for Pixels {
     }
 }
 
+impl From<Vec<u8>> for Pixels {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { bytes, home: None }
+    }
+}
+
 impl FromIterator<u8> for Pixels {
     fn from_iter<I: IntoIterator<Item = u8>>(bytes: I) -> Self {
-        Self { bytes: bytes.into_iter().collect(), home: None }
+        Vec::from_iter(bytes).into()
     }
 }

@@ -14,5 +14,5 @@ pub fn devices() -> Vec<Device> {
 pub fn batch(images: Vec<u8>, labels: Vec<i32>) -> Batch {
     let n = labels.len();
     let row = Augment::default().row(Seed(0), 0, 0, [1, 1]);
-    Batch { images: images.into_iter().collect(), labels, rows: row.repeat(n), indices: (0..n).collect() }
+    Batch { images: images.into(), labels, rows: row.repeat(n), indices: (0..n).collect() }
 }
