@@ -46,18 +46,26 @@ fn main(
         }
     }
     if (t.matrix < p.matrices) {
-        store_rows(t.layer, row, column, s0, s1, s2, s3);
-        store_rows(t.layer, row + 16u, column, s4, s5, s6, s7);
-        if (WIDE) {
-            store_rows(t.layer, row, column + GROUP, w0, w1, w2, w3);
-            store_rows(t.layer, row + 16u, column + GROUP, w4, w5, w6, w7);
+        // In a loop: 32 copies of the epilogue would take drivers longer to compile than all the rest.
+        for (var i = 0u; i < 8u; i++) {
+            store_block(t.layer, row + 4u * i, column, pick(i, s0, s1, s2, s3, s4, s5, s6, s7));
+            if (WIDE) {
+                store_block(t.layer, row + 4u * i, column + GROUP, pick(i, w0, w1, w2, w3, w4, w5, w6, w7));
+            }
         }
     }
 }
 
-fn store_rows(layer: u32, row: u32, column: u32, s0: mat4x4f, s1: mat4x4f, s2: mat4x4f, s3: mat4x4f) {
-    store_block(layer, row, column, s0);
-    store_block(layer, row + 4u, column, s1);
-    store_block(layer, row + 8u, column, s2);
-    store_block(layer, row + 12u, column, s3);
+fn pick(
+    i: u32, m0: mat4x4f, m1: mat4x4f, m2: mat4x4f, m3: mat4x4f, m4: mat4x4f, m5: mat4x4f, m6: mat4x4f, m7: mat4x4f,
+) -> mat4x4f {
+    var picked = m0;
+    if (i == 1u) { picked = m1; }
+    if (i == 2u) { picked = m2; }
+    if (i == 3u) { picked = m3; }
+    if (i == 4u) { picked = m4; }
+    if (i == 5u) { picked = m5; }
+    if (i == 6u) { picked = m6; }
+    if (i == 7u) { picked = m7; }
+    return picked;
 }

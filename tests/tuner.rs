@@ -5,10 +5,13 @@ mod common;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ocellus::device::{Choices, Device, Tuning};
 use ocellus::error::Result;
-use ocellus::graph::{Binding, Capabilities, Ending, Graph, Kernel, Launch, Layout, Op, Tolerance};
+use ocellus::graph::{
+    Binding, Capabilities, Ending, Graph, Kernel, Launch, Layout, Op, Tolerance, Update, UpdatePiece,
+};
 use ocellus::tensor::{Array, Meta, View, ViewMut};
 
 /// `output[i] = 2 input[i]`, with kernels that multiply by other numbers too.
@@ -116,6 +119,88 @@ fn without_a_right_kernel_the_run_is_refused() {
     }
     // Other ops run all the same.
     assert_eq!(double(&device, &["2.0"], 1).unwrap(), [2.0]);
+}
+
+/// Gradient descent whose kernel takes other steps than the CPU.
+#[derive(Debug)]
+struct Descent {
+    step: &'static str,
+    clip_norm: Option<f32>,
+}
+
+impl Update for Descent {
+    fn moments(&self) -> usize {
+        0
+    }
+
+    fn scalars(&self, learning_rate: f64, _step: u64) -> Vec<f32> {
+        vec![learning_rate as f32]
+    }
+
+    fn cpu(&self, scalars: &[f32], piece: UpdatePiece<'_>) {
+        let rate = scalars[0] * piece.gradient_scale;
+        piece.parameters.iter_mut().zip(piece.gradients).for_each(|(p, g)| *p -= rate * g);
+    }
+
+    fn launch(&self, layout: &Layout) -> Launch {
+        let text = "
+            struct Params { rate: f32, n: u32 }
+            @group(0) @binding(0) var<uniform> p: Params;
+            @group(0) @binding(1) var<storage, read_write> parameters: array<f32>;
+            @group(0) @binding(2) var<storage, read> gradients: array<f32>;
+            @group(0) @binding(3) var<storage, read> scale: array<f32>;
+
+            @compute @workgroup_size(64)
+            fn main(@builtin(global_invocation_id) id: vec3u) {
+                if (id.x < p.n) {
+                    parameters[id.x] -= STEP * p.rate * scale[0] * gradients[id.x];
+                }
+            }";
+        let launch = Launch::new("descent.wgsl", text).prepend(&format!("const STEP: f32 = {};\n", self.step));
+        launch.params([layout.len()]).threads(layout.len(), 64)
+    }
+
+    fn clip_norm(&self) -> Option<f32> {
+        self.clip_norm
+    }
+}
+
+#[test]
+fn a_wrong_optimizer_is_refused() {
+    let cache = tempfile::tempdir().unwrap();
+    let device = gpu(Some(cache.path()));
+    let mut graph = Graph::new();
+    let weight = graph.parameter("weight", [5]);
+    let loss = ocellus::ops::sum(&mut graph, weight, &[0], false).unwrap();
+    graph.differentiate_parameters(loss).unwrap();
+    let weights = device.weights(Layout::parameters(&graph), Layout::states(&graph), 0).unwrap();
+    let compile = |ending: Ending| device.compile(&graph, &weights, ending).map(|_| ());
+    for clip_norm in [None, Some(0.5)] {
+        let update = |step| Arc::new(Descent { step, clip_norm }) as Arc<dyn Update>;
+        for ending in [Ending::Update, Ending::UpdateBySum] {
+            let message = compile(ending(update("1.001"))).unwrap_err().to_string();
+            for part in ["optimizer", "Descent", "parameters: element", "instead of", "driver"] {
+                assert!(message.contains(part), "{part} is missing in: {message}");
+            }
+            compile(ending(update("1.0"))).unwrap();
+        }
+    }
+    // One entry for each, of the right ones alone.
+    let entries = std::fs::read_dir(cache.path()).unwrap().map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+    assert_eq!(entries.map(|text| text.matches("[kernels.update-").count()).sum::<usize>(), 4);
+}
+
+#[test]
+fn what_is_not_compared_in_time_is_compared_by_the_next_program() {
+    let device = gpu(None);
+    let Device::Gpu(adapter) = &device else { unreachable!("it was asked for by name") };
+    adapter.compare_within(Duration::ZERO);
+    assert_eq!(double(&device, &["2.25", "2.0"], 2).unwrap(), [2.25, 4.5]);
+    assert!(choices(&device).kernels.into_values().all(|known| known.certified.is_empty()));
+    adapter.compare_within(Duration::from_secs(10));
+    assert_eq!(double(&device, &["2.25", "2.0"], 2).unwrap(), [2.0, 4.0]);
+    let known = choices(&device).kernels.into_values().next().unwrap();
+    assert!(known.certified.contains("times 2.0") && known.failed.contains_key("times 2.25"));
 }
 
 #[test]

@@ -125,3 +125,54 @@ pub(super) fn values(op: &str, i: usize, meta: &Meta) -> Values {
         _ => Values::Uniform(-1.0, 1.0),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Expression;
+    use crate::ops::Pointwise;
+
+    /// A witness for `2 x`, whose expected values are off by `errors`.
+    fn witness(errors: [f64; 4]) -> Witness {
+        let double = Pointwise::new(Expression::new(|[x]| x * 2.0), [4].into());
+        let mut witness = Witness::new(&(Arc::new(double) as Arc<dyn Op>), &[Meta::f32([4])]).unwrap();
+        let truth = witness.inputs[0].to_array().map(|x| 2.0 * x);
+        witness.expected = Array::from_fn(&truth.shape, |i| truth.data[i] + errors[i]);
+        witness
+    }
+
+    /// A result that is off by `errors`.
+    fn result(witness: &Witness, errors: [f64; 4]) -> Array {
+        let inputs = witness.inputs[0].to_array();
+        Array::from_fn(&inputs.shape, |i| 2.0 * inputs.data[i] + errors[i])
+    }
+
+    #[test]
+    fn a_wrong_element_is_found() {
+        let exact = witness([0.0; 4]);
+        assert_eq!(exact.compare(&result(&exact, [0.0; 4])), None);
+        let objection = exact.compare(&result(&exact, [0.0, 0.0, 1e-3, 0.0])).unwrap();
+        assert!(objection.starts_with("element 2"), "{objection}");
+        assert!(exact.compare(&result(&exact, [0.0, f64::NAN, 0.0, 0.0])).is_some());
+    }
+
+    #[test]
+    fn where_the_cpu_is_off_the_reference_decides() {
+        let rounded = witness([0.0, 1e-3, 0.0, 0.0]);
+        // Right, and as far off as rounding may well put it.
+        assert_eq!(rounded.compare(&result(&rounded, [0.0; 4])), None);
+        assert_eq!(rounded.compare(&result(&rounded, [0.0, -3.9e-3, 0.0, 0.0])), None);
+        // Too far, and off where the CPU is not.
+        let objection = rounded.compare(&result(&rounded, [0.0, -4.1e-3, 0.0, 0.0])).unwrap();
+        assert!(objection.starts_with("element 1"), "{objection}");
+        let objection = rounded.compare(&result(&rounded, [0.0, 0.0, 0.0, 1e-3])).unwrap();
+        assert!(objection.starts_with("element 3"), "{objection}");
+    }
+
+    #[test]
+    fn what_is_not_finite_does_not_count() {
+        let infinite = witness([0.0, f64::INFINITY, 0.0, 0.0]);
+        assert_eq!(infinite.compare(&result(&infinite, [0.0, f64::NAN, 0.0, 0.0])), None);
+        assert!(infinite.compare(&result(&infinite, [0.0, 0.0, f64::NAN, 0.0])).is_some());
+    }
+}

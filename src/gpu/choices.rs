@@ -103,7 +103,7 @@ pub(super) fn key(op: &dyn Op, kernels: &[Kernel]) -> String {
 }
 
 /// FNV-1a (Fowler, Noll & Vo, <https://datatracker.ietf.org/doc/html/rfc9923>): the same in every version of Rust.
-fn fingerprint<'a>(texts: impl IntoIterator<Item = &'a str>) -> u64 {
+pub(super) fn fingerprint<'a>(texts: impl IntoIterator<Item = &'a str>) -> u64 {
     let bytes = texts.into_iter().flat_map(|text| text.bytes().chain([0xff]));
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -11,6 +11,7 @@ mod adapter;
 mod certify;
 mod choices;
 mod context;
+mod ending;
 mod lone;
 mod pace;
 mod profile;

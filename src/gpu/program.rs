@@ -67,6 +67,7 @@ impl Program {
     /// an op agrees with the CPU.
     pub fn new(gpu: &Arc<Gpu>, graph: &Graph, weights: &Weights, ending: Ending) -> Result<Self> {
         gpu.prepare(graph)?;
+        gpu.prepare_ending(&ending)?;
         Self::with_kernels(gpu, graph, weights, ending, &|node, kernels| gpu.choose(node, kernels))
     }
 
@@ -149,8 +150,8 @@ impl Program {
             Ending::Accumulate => {
                 let arenas = self.weights.arenas();
                 let bound = [&arenas.gradient, arenas.sum()?].map(wgpu::Buffer::as_entire_buffer_binding);
-                let scalars = self.gpu.params(&[0, 0]);
                 let launch = accumulate_launch(&arenas.parameters);
+                let scalars = self.gpu.params(&launch.params);
                 self.moving.push(dispatch(&self.gpu, "sum of gradients", &launch, &scalars, &bound)?);
                 self.scalars = Some(scalars);
                 Ok(())
@@ -176,14 +177,14 @@ impl Program {
                 self.moving.push(dispatch(&self.gpu, "gradient norm", &launch, &params, &bound)?);
             }
         }
-        let words = update.scalars(0.0, 1).len();
-        let scalars = self.gpu.params(&vec![0; words]);
         let moments = (0..update.moments()).map(Binding::Moment);
         let launch = update
             .launch(layout)
             .bindings([Binding::Parameters, Binding::Gradients, Binding::GradientScale].into_iter().chain(moments));
         let buffers = [&arenas.parameter, gradients, norm].into_iter().chain(&arenas.moments);
         let bound: Vec<_> = buffers.map(wgpu::Buffer::as_entire_buffer_binding).collect();
+        let words = vec![0; update.scalars(0.0, 1).len()];
+        let scalars = self.gpu.params(&[words, launch.params.clone()].concat());
         self.moving.push(dispatch(&self.gpu, "optimizer", &launch, &scalars, &bound)?);
         self.scalars = Some(scalars);
         Ok(())

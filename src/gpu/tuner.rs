@@ -24,7 +24,7 @@ pub enum Tuning {
     Full,
 }
 
-/// Time for comparing the kernels of a program with the CPU. What is left over is compared by the next program.
+/// Time for comparing the kernels of a program with the CPU, if nothing else is said.
 const CERTIFYING: Duration = Duration::from_secs(10);
 /// An op is measured if it has this share of a program's operations.
 const LEAST_SHARE: f64 = 0.02;
@@ -43,6 +43,7 @@ pub(super) struct Tuner {
     used: BTreeMap<String, Known>,
     folder: Option<PathBuf>,
     tuning: Tuning,
+    comparing: Duration,
 }
 
 /// An op of a program, with its kernels.
@@ -62,6 +63,7 @@ impl Tuner {
             used: BTreeMap::new(),
             folder: None,
             tuning: Tuning::Off,
+            comparing: CERTIFYING,
         }
     }
 
@@ -84,6 +86,12 @@ impl Gpu {
     /// What programs compiled from now on may spend on measuring kernels.
     pub fn tune(&self, tuning: Tuning) {
         self.tuner().tuning = tuning;
+    }
+
+    /// How long programs compiled from now on may take to compare their kernels with the CPU. What is left over is used as
+    /// it is, and compared by the next program.
+    pub fn compare_within(&self, time: Duration) {
+        self.tuner().comparing = time;
     }
 
     /// Keeps what is learned about kernels in a file in `folder`, and takes over what it holds.
@@ -126,8 +134,12 @@ impl Gpu {
     pub fn prepare(self: &Arc<Self>, graph: &Graph) -> Result<()> {
         let mut candidates = self.candidates(&settle(graph)?);
         candidates.sort_by_key(|c| std::cmp::Reverse(c.flops));
+        let start = Instant::now();
         let news = self.measure_all(&candidates)?;
+        let measured = start.elapsed();
         let outcome = self.certify_all(&candidates);
+        let certified = start.elapsed() - measured;
+        log::debug!("kernels of {} ops: measured in {measured:.2?}, compared in {certified:.2?}", candidates.len());
         let mut tuner = self.tuner();
         for Candidate { key, kernels, .. } in &candidates {
             let Some(number) = tuner.choose(key, kernels) else { continue };
@@ -192,6 +204,7 @@ impl Gpu {
     /// Compares the kernels that will be taken with the CPU, replacing those that fail. Whether anything is new.
     fn certify_all(self: &Arc<Self>, candidates: &[Candidate]) -> Result<bool> {
         let start = Instant::now();
+        let within = self.tuner().comparing;
         let mut news = false;
         for candidate in candidates {
             let mut witness = None;
@@ -202,7 +215,7 @@ impl Gpu {
                 drop(tuner);
                 let Some(number) = number else { return Err(self.refusal(candidate, &known)) };
                 let variant = candidate.kernels[number].variant.clone();
-                if known.certified.contains(&variant) || start.elapsed() > CERTIFYING {
+                if known.certified.contains(&variant) || start.elapsed() >= within {
                     break;
                 }
                 let witness = match &mut witness {
@@ -221,20 +234,36 @@ impl Gpu {
     }
 
     fn refusal(&self, candidate: &Candidate, known: &Known) -> Error {
-        let summary = self.summary();
         let failed: Vec<String> = known.failed.iter().map(|(v, what)| format!("  kernel {v}: {what}")).collect();
-        Error::device(format!(
-            "this adapter computes {} wrongly, in every kernel there is for it; use --device cpu, and please report:\n  \
-             ocellus {} on {} ({}), driver {}\n  {:?}\n  inputs {}\n{}",
+        self.computes_wrongly(&format!(
+            "{} wrongly, in every kernel there is for it; use --device cpu, and please report:\n  {:?}\n  inputs {}\n{}",
             candidate.op.name(),
-            env!("CARGO_PKG_VERSION"),
-            summary.name,
-            summary.backend,
-            summary.driver,
             candidate.op,
             describe(&candidate.inputs),
             failed.join("\n")
         ))
+    }
+
+    /// The error of an adapter that cannot be used.
+    pub(super) fn computes_wrongly(&self, what: &str) -> Error {
+        let AdapterSummary { name, backend, driver, .. } = self.summary();
+        let version = env!("CARGO_PKG_VERSION");
+        Error::device(format!("this adapter computes {what}\n  ocellus {version} on {name} ({backend}), driver {driver}"))
+    }
+
+    /// Whether the one kernel known under `key` agreed with the CPU.
+    pub(super) fn is_certified(&self, key: &str) -> bool {
+        self.tuner().known.kernels.get(key).is_some_and(|known| known.certified.contains(&known.variant))
+    }
+
+    /// Remembers that it did.
+    pub(super) fn certified(&self, key: String, mut known: Known) {
+        known.certified.insert(known.variant.clone());
+        let mut tuner = self.tuner();
+        tuner.known.kernels.insert(key, known);
+        if let Some(folder) = &tuner.folder {
+            tuner.known.save(folder);
+        }
     }
 }
 

@@ -183,6 +183,12 @@ impl Graph {
         self.updates.push((state, value));
     }
 
+    /// Makes a value the gradient of a parameter, whatever it is.
+    pub(crate) fn set_gradient(&mut self, parameter: Value, gradient: Value) {
+        debug_assert_eq!(self.meta(parameter), self.meta(gradient));
+        self.gradients.push((parameter, gradient));
+    }
+
     /// All nodes in order of computation.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes

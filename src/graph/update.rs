@@ -16,7 +16,8 @@ pub trait Update: fmt::Debug + Send + Sync {
     /// Moves a piece of the arena on the CPU.
     fn cpu(&self, scalars: &[f32], piece: UpdatePiece<'_>);
 
-    /// Moves the whole arena on a GPU. Binding 0 holds the scalars; the storage bindings are, in this order, parameters
+    /// Moves the whole arena on a GPU. Binding 0 holds the scalars and then the words of the launch, where all that belongs to
+    /// the layout stands; the storage bindings are, in this order, parameters
     /// (`read_write`), gradients (`read`), gradient scale (`read`), and each moment (`read_write`).
     fn launch(&self, layout: &Layout) -> Launch;
 
@@ -58,8 +59,7 @@ impl From<Option<Arc<dyn Update>>> for Ending {
 pub fn accumulate_launch(layout: &Layout) -> Launch {
     let vectors = layout.len() / 4;
     Launch::new("accumulate.wgsl", include_str!("../../shaders/accumulate.wgsl"))
-        .constants([("VECTORS", vectors)])
-        .params([0, 0])
+        .params([0, 0, vectors])
         .bindings([Binding::Gradients, Binding::Scratch(0)])
         .threads(vectors, 64)
 }
@@ -86,9 +86,9 @@ pub fn clip_launches(layout: &Layout, largest: f32) -> [Launch; 2] {
     let text = include_str!("../../shaders/gradient_norm.wgsl");
     let stage = |finish: usize| {
         Launch::new("gradient_norm.wgsl", text)
-            .constants([("N", layout.len()), ("PARTIALS", NORM_PARTIALS), ("FINISH", finish)])
+            .constants([("PARTIALS", NORM_PARTIALS), ("FINISH", finish)])
             .float_constants([("LARGEST", largest)])
-            .params([0])
+            .params([layout.len()])
             .bindings([Binding::Gradients, Binding::Scratch(0)])
     };
     [stage(0).workgroups([NORM_PARTIALS / 64, 1, 1]), stage(1)]

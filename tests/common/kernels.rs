@@ -107,7 +107,7 @@ fn optimizers() -> Vec<Described> {
             .into_iter()
             .chain((0..update.moments()).map(Binding::Moment))
             .collect();
-        launch.params = vec![0; update.scalars(0.1, 1).len()];
+        launch.params = [vec![0; update.scalars(0.1, 1).len()], launch.params].concat();
         all.push(describe(name, launch));
     }
     all

@@ -130,7 +130,8 @@ const WORKGROUP: usize = 64;
 fn arena_launch(shader: &'static str, text: &str, layout: &crate::graph::Layout) -> crate::graph::Launch {
     let vectors = layout.len() / 4;
     crate::graph::Launch::new(shader, text)
-        .constants([("VECTORS", vectors), ("DECAYED", layout.decayed() / 4), ("WORKGROUP", WORKGROUP)])
+        .constants([("WORKGROUP", WORKGROUP)])
+        .params([vectors, layout.decayed() / 4])
         .threads(vectors, WORKGROUP)
 }
 
