@@ -416,7 +416,7 @@ fn memory_is_announced_and_a_limit_is_kept() {
         (mib, said)
     };
     let (whole, _) = announced(&["--out", "whole", "--batch-size", "12"]);
-    let limit = format!("{}k", (whole * 1024.0 * 0.9) as u64);
+    let limit = format!("{}k", (whole * 1024.0 * 0.7) as u64);
     let (parts, said) = announced(&["--out", "parts", "--batch-size", "12", "--memory-limit", &limit]);
     assert!(parts < whole && said.contains("batch 12 in parts of 6"), "{said}");
     let (_, said) = announced(&["--out", "sum", "--accumulate", "3", "--batch-size", "4"]);

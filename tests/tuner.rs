@@ -186,7 +186,8 @@ fn a_wrong_optimizer_is_refused() {
         }
     }
     // One entry for each, of the right ones alone.
-    let entries = std::fs::read_dir(cache.path()).unwrap().map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+    let entries =
+        std::fs::read_dir(cache.path()).unwrap().map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
     assert_eq!(entries.map(|text| text.matches("[kernels.update-").count()).sum::<usize>(), 4);
 }
 

@@ -26,7 +26,8 @@ impl Gpu {
         match twins.objection(self)? {
             None => self.certified(key, Known { variant: VARIANT.into(), ..Known::default() }),
             Some(objection) => {
-                let what = format!("the optimizer wrongly; use --device cpu, and please report:\n  {update:?}\n  {objection}");
+                let what =
+                    format!("the optimizer wrongly; use --device cpu, and please report:\n  {update:?}\n  {objection}");
                 return Err(self.computes_wrongly(&what));
             }
         }

@@ -248,7 +248,9 @@ impl Gpu {
     pub(super) fn computes_wrongly(&self, what: &str) -> Error {
         let AdapterSummary { name, backend, driver, .. } = self.summary();
         let version = env!("CARGO_PKG_VERSION");
-        Error::device(format!("this adapter computes {what}\n  ocellus {version} on {name} ({backend}), driver {driver}"))
+        Error::device(format!(
+            "this adapter computes {what}\n  ocellus {version} on {name} ({backend}), driver {driver}"
+        ))
     }
 
     /// Whether the one kernel known under `key` agreed with the CPU.
