@@ -118,7 +118,7 @@ impl Device {
         let (graph, ending) = (optimize(graph, passes)?, ending.into());
         match (self, weights) {
             (Self::Cpu, Weights::Cpu(w)) => Ok(Program::Cpu(cpu::Program::new(&graph, w, ending)?)),
-            (Self::Gpu(gpu), Weights::Gpu(w)) => Ok(Program::Gpu(gpu::Program::new(gpu, &graph, w, ending)?)),
+            (Self::Gpu(gpu), Weights::Gpu(w)) => Ok(Program::Gpu(Box::new(gpu::Program::new(gpu, &graph, w, ending)?))),
             _ => Err(Error::device("the weights are on another device than the program")),
         }
     }
@@ -258,7 +258,7 @@ pub enum Program {
     /// On the cores.
     Cpu(cpu::Program),
     /// On a GPU.
-    Gpu(gpu::Program),
+    Gpu(Box<gpu::Program>),
 }
 
 impl Program {

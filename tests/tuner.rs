@@ -260,7 +260,7 @@ fn train(device: &Device) -> Vec<u32> {
     let normalization = Normalization { mean: vec![0.5; 3], std: vec![0.25; 3] };
     let classes = (0..10).map(|i| i.to_string()).collect();
     let classifier = ocellus::tasks::Classifier::new(model, classes, normalization).unwrap();
-    let update: Arc<dyn ocellus::graph::Update> = Optimizer::Adam(Adam::default()).update();
+    let update: Arc<dyn Update> = Optimizer::Adam(Adam::default()).update();
     let mut session = Session::new(classifier, device, Some(update), 3).unwrap();
     session.weights().set(|name| initial.get(name)).unwrap();
     for step in 1..=4_u32 {

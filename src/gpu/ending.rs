@@ -7,7 +7,7 @@ use super::context::Gpu;
 use super::program::Program;
 use super::weights::Weights;
 use crate::cpu::{self, Arena};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::{Comparison, Ending, Graph, Launch, Layout, Tolerance, Update, accumulate_launch, clip_launches};
 use crate::tensor::{Array, Meta};
 
