@@ -117,7 +117,7 @@ impl Device {
     ) -> Result<Program> {
         let (graph, ending) = (optimize(graph, passes)?, ending.into());
         match (self, weights) {
-            (Self::Cpu, Weights::Cpu(w)) => Ok(Program::Cpu(cpu::Program::new(&graph, w, ending)?)),
+            (Self::Cpu, Weights::Cpu(w)) => Ok(Program::Cpu(Box::new(cpu::Program::new(&graph, w, ending)?))),
             (Self::Gpu(gpu), Weights::Gpu(w)) => Ok(Program::Gpu(Box::new(gpu::Program::new(gpu, &graph, w, ending)?))),
             _ => Err(Error::device("the weights are on another device than the program")),
         }
@@ -256,7 +256,7 @@ impl Weights {
 /// A graph made executable.
 pub enum Program {
     /// On the cores.
-    Cpu(cpu::Program),
+    Cpu(Box<cpu::Program>),
     /// On a GPU.
     Gpu(Box<gpu::Program>),
 }
