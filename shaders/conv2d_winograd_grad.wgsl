@@ -2,19 +2,17 @@
 // conv2d_winograd_output (A. Lavin & S. Gray, 2015, https://arxiv.org/abs/1509.09308). One invocation takes a tile of four
 // filters.
 //
-// grad [n, OH, OW, O] (as vectors along O); transformed [36, tiles, O], tiles from number `first` on of
-// [n, TILES_H, TILES_W]. Header: the extents; the points NEAR and FAR (ops/conv2d/points.rs).
+// grad [n, h, w, O] (as vectors along O); transformed [36, tiles, O], tiles from number `first` on of
+// [n, tiles_h, tiles_w]. Params: the extents, O in vectors. Header: the points NEAR and FAR (ops/conv2d/points.rs).
 
-struct Params { first: u32, tiles: u32 }
+struct Params { first: u32, tiles: u32, h: u32, w: u32, o4: u32, tiles_h: u32, tiles_w: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> grad: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> transformed: array<vec4f>;
 
-const O4: u32 = O / 4u;
-
 fn pixel(image: u32, y: u32, x: u32, o: u32) -> vec4f {
-    let inside = y < OH && x < OW;
-    return select(vec4f(), grad[select(0u, ((image * OH + y) * OW + x) * O4 + o, inside)], inside);
+    let inside = y < p.h && x < p.w;
+    return select(vec4f(), grad[select(0u, ((image * p.h + y) * p.w + x) * p.o4 + o, inside)], inside);
 }
 
 // A times a column.
@@ -41,7 +39,7 @@ fn column(image: u32, y: u32, x: u32, o: u32) -> array<vec4f, 6> {
 
 fn put(row: u32, i: u32, y0: vec4f, y1: vec4f, y2: vec4f, y3: vec4f) {
     let v = evaluate(y0, y1, y2, y3);
-    let plane = p.tiles * O4;
+    let plane = p.tiles * p.o4;
     let at = row * 6u * plane + i;
     transformed[at] = v[0];
     transformed[at + plane] = v[1];
@@ -54,14 +52,14 @@ fn put(row: u32, i: u32, y0: vec4f, y1: vec4f, y2: vec4f, y3: vec4f) {
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let i = id.x + id.y * groups.x * 64u;
-    if (i >= p.tiles * O4) {
+    if (i >= p.tiles * p.o4) {
         return;
     }
-    let tile = p.first + i / O4;
-    let o = i % O4;
-    let y = tile / TILES_W % TILES_H * 4u;
-    let x = tile % TILES_W * 4u;
-    let image = tile / (TILES_H * TILES_W);
+    let tile = p.first + i / p.o4;
+    let o = i % p.o4;
+    let y = tile / p.tiles_w % p.tiles_h * 4u;
+    let x = tile % p.tiles_w * 4u;
+    let image = tile / (p.tiles_h * p.tiles_w);
     let c0 = column(image, y, x, o);
     let c1 = column(image, y, x + 1u, o);
     let c2 = column(image, y, x + 2u, o);

@@ -2,19 +2,20 @@
 // (A. Lavin & S. Gray, 2015, https://arxiv.org/abs/1509.09308). One invocation takes a tile of four channels.
 //
 // input [n, H, W, C] (as vectors along C); transformed [36, tiles, C], tiles from number `first` on of
-// [n, TILES_H, TILES_W]. Header: the extents, TOP, LEFT (padding); the points NEAR and FAR (ops/conv2d/points.rs).
+// [n, tiles_h, tiles_w]. Params: the extents, C in vectors, top and left padding: so all layers of a network share what a
+// driver compiles. Header: the points NEAR and FAR (ops/conv2d/points.rs).
 
-struct Params { first: u32, tiles: u32 }
+struct Params {
+    first: u32, tiles: u32, h: u32, w: u32, c4: u32, top: u32, left: u32, tiles_h: u32, tiles_w: u32,
+}
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> input: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> transformed: array<vec4f>;
 
-const C4: u32 = C / 4u;
-
 fn pixel(image: u32, y: u32, x: u32, c: u32) -> vec4f {
     // Above the image the difference wraps around to a large number: one comparison covers both ends.
-    let inside = y < H && x < W;
-    return select(vec4f(), input[select(0u, ((image * H + y) * W + x) * C4 + c, inside)], inside);
+    let inside = y < p.h && x < p.w;
+    return select(vec4f(), input[select(0u, ((image * p.h + y) * p.w + x) * p.c4 + c, inside)], inside);
 }
 
 // B' times a column: the values at opposite points share their even and odd parts.
@@ -42,7 +43,7 @@ fn column(image: u32, y: u32, x: u32, c: u32) -> array<vec4f, 6> {
 
 fn put(row: u32, i: u32, d0: vec4f, d1: vec4f, d2: vec4f, d3: vec4f, d4: vec4f, d5: vec4f) {
     let v = evaluate(d0, d1, d2, d3, d4, d5);
-    let plane = p.tiles * C4;
+    let plane = p.tiles * p.c4;
     let at = row * 6u * plane + i;
     transformed[at] = v[0];
     transformed[at + plane] = v[1];
@@ -55,14 +56,14 @@ fn put(row: u32, i: u32, d0: vec4f, d1: vec4f, d2: vec4f, d3: vec4f, d4: vec4f, 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let i = id.x + id.y * groups.x * 64u;
-    if (i >= p.tiles * C4) {
+    if (i >= p.tiles * p.c4) {
         return;
     }
-    let tile = p.first + i / C4;
-    let c = i % C4;
-    let y = tile / TILES_W % TILES_H * 4u - TOP;
-    let x = tile % TILES_W * 4u - LEFT;
-    let image = tile / (TILES_H * TILES_W);
+    let tile = p.first + i / p.c4;
+    let c = i % p.c4;
+    let y = tile / p.tiles_w % p.tiles_h * 4u - p.top;
+    let x = tile % p.tiles_w * 4u - p.left;
+    let image = tile / (p.tiles_h * p.tiles_w);
     let c0 = column(image, y, x, c);
     let c1 = column(image, y, x + 1u, c);
     let c2 = column(image, y, x + 2u, c);

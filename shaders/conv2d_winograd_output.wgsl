@@ -1,15 +1,14 @@
 // Winograd's F(4x4, 3x3), the result: Y = A' M A, four by four pixels of each tile (A. Lavin & S. Gray, 2015,
 // https://arxiv.org/abs/1509.09308). One invocation takes a tile of four filters.
 //
-// product [36, tiles, O], tiles from number `first` on of [n, TILES_H, TILES_W]; output [n, OH, OW, O] (both as vectors
-// along O). Header: the extents; the points NEAR and FAR (ops/conv2d/points.rs); fn epilogue(value, element, column).
+// product [36, tiles, O], tiles from number `first` on of [n, tiles_h, tiles_w]; output [n, h, w, O] (both as vectors along
+// O). Params: the extents, O in vectors. Header: the points NEAR and FAR (ops/conv2d/points.rs); fn epilogue(value, element,
+// column).
 
-struct Params { first: u32, tiles: u32 }
+struct Params { first: u32, tiles: u32, h: u32, w: u32, o4: u32, tiles_h: u32, tiles_w: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> product: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> output: array<vec4f>;
-
-const O4: u32 = O / 4u;
 
 // A' times a column.
 fn interpolate(m0: vec4f, m1: vec4f, m2: vec4f, m3: vec4f, m4: vec4f, m5: vec4f) -> array<vec4f, 4> {
@@ -26,7 +25,7 @@ fn interpolate(m0: vec4f, m1: vec4f, m2: vec4f, m3: vec4f, m4: vec4f, m5: vec4f)
 }
 
 fn column(x: u32, i: u32) -> array<vec4f, 4> {
-    let plane = p.tiles * O4;
+    let plane = p.tiles * p.o4;
     let at = x * plane + i;
     return interpolate(
         product[at], product[at + 6u * plane], product[at + 12u * plane],
@@ -35,8 +34,8 @@ fn column(x: u32, i: u32) -> array<vec4f, 4> {
 }
 
 fn put(image: u32, y: u32, x: u32, o: u32, value: vec4f) {
-    if (y < OH && x < OW) {
-        let element = ((image * OH + y) * OW + x) * O4 + o;
+    if (y < p.h && x < p.w) {
+        let element = ((image * p.h + y) * p.w + x) * p.o4 + o;
         output[element] = epilogue(value, element, o);
     }
 }
@@ -44,14 +43,14 @@ fn put(image: u32, y: u32, x: u32, o: u32, value: vec4f) {
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let i = id.x + id.y * groups.x * 64u;
-    if (i >= p.tiles * O4) {
+    if (i >= p.tiles * p.o4) {
         return;
     }
-    let tile = p.first + i / O4;
-    let o = i % O4;
-    let top = tile / TILES_W % TILES_H * 4u;
-    let left = tile % TILES_W * 4u;
-    let image = tile / (TILES_H * TILES_W);
+    let tile = p.first + i / p.o4;
+    let o = i % p.o4;
+    let top = tile / p.tiles_w % p.tiles_h * 4u;
+    let left = tile % p.tiles_w * 4u;
+    let image = tile / (p.tiles_h * p.tiles_w);
     let c0 = column(0u, i);
     let c1 = column(1u, i);
     let c2 = column(2u, i);

@@ -1,15 +1,13 @@
 // Winograd's F(4x4, 3x3), the gradient for the weight: dg = G' U G, the adjoint of conv2d_winograd_weight (A. Lavin & S.
 // Gray, 2015, https://arxiv.org/abs/1509.09308). One invocation takes a channel and four filters.
 //
-// product [36, C, O]; output [3, 3, C, O] (both as vectors along O).
-// Header: C, O; the points NEAR and FAR with what follows from them (ops/conv2d/points.rs).
+// product [36, plane]; output [3, 3, plane], where a plane is [C, O] as vectors along O.
+// Header: the points NEAR and FAR with what follows from them (ops/conv2d/points.rs).
 
-struct Params { unused: u32 }
+struct Params { plane: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> product: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> output: array<vec4f>;
-
-const PLANE: u32 = C * O / 4u;
 
 // G' times a column.
 fn contract(u0: vec4f, u1: vec4f, u2: vec4f, u3: vec4f, u4: vec4f, u5: vec4f) -> array<vec4f, 3> {
@@ -25,25 +23,25 @@ fn contract(u0: vec4f, u1: vec4f, u2: vec4f, u3: vec4f, u4: vec4f, u5: vec4f) ->
 }
 
 fn column(x: u32, i: u32) -> array<vec4f, 3> {
-    let at = x * PLANE + i;
+    let at = x * p.plane + i;
     return contract(
-        product[at], product[at + 6u * PLANE], product[at + 12u * PLANE],
-        product[at + 18u * PLANE], product[at + 24u * PLANE], product[at + 30u * PLANE],
+        product[at], product[at + 6u * p.plane], product[at + 12u * p.plane],
+        product[at + 18u * p.plane], product[at + 24u * p.plane], product[at + 30u * p.plane],
     );
 }
 
 fn put(ky: u32, i: u32, u0: vec4f, u1: vec4f, u2: vec4f, u3: vec4f, u4: vec4f, u5: vec4f) {
     let g = contract(u0, u1, u2, u3, u4, u5);
-    let at = ky * 3u * PLANE + i;
+    let at = ky * 3u * p.plane + i;
     output[at] = g[0];
-    output[at + PLANE] = g[1];
-    output[at + 2u * PLANE] = g[2];
+    output[at + p.plane] = g[1];
+    output[at + 2u * p.plane] = g[2];
 }
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-    let i = id.x + id.y * groups.x * 64u + p.unused;
-    if (i >= PLANE) {
+    let i = id.x + id.y * groups.x * 64u;
+    if (i >= p.plane) {
         return;
     }
     let c0 = column(0u, i);

@@ -147,7 +147,7 @@ const LEAST_STRETCH: usize = 128;
 /// Workgroups that keep hardware busy.
 const FULL: usize = 256;
 /// Rows, columns and terms from which on packing both operands pays.
-const LEAST_PACKED: usize = 256;
+const LEAST_PACKED: usize = 768;
 
 impl Scheme {
     /// The schemes for an adapter, the preferred first.
@@ -291,8 +291,8 @@ impl Product<'_> {
         let tiles = self.tiles(scheme);
         let wanted = match scheme {
             Scheme::Registers => 1 << 12,
-            // More than there are cores: short stretches of both operands stay in a core's cache.
-            _ if capabilities.software => 256,
+            // More than there are cores.
+            _ if capabilities.software => 64,
             _ => 2 * FULL,
         };
         if tiles * 2 >= wanted {

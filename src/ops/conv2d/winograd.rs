@@ -20,10 +20,11 @@ const TILE: usize = 4;
 const POSITIONS: usize = 36;
 /// Fewest channels and filters for which it pays.
 const FEWEST: usize = 16;
-/// Multiplications of a tap, over all pixels of a picture, channels and filters, from which on it comes first.
-const LARGE: usize = 1 << 19;
-/// Bytes of transformed tiles at a time.
-const BLOCK: usize = 16 << 20;
+/// Channels times filters from which on it comes first in software: below, what is moved costs what is saved.
+const MANY: usize = 32 * 32;
+/// Bytes of transformed tiles at a time: enough to keep hardware busy; in software, what stays in the caches of its cores.
+const BLOCK: usize = 32 << 20;
+const BLOCK_IN_CACHE: usize = 3 << 20;
 /// Most bytes of the partial sums of a gradient for the weight.
 const SUMS: usize = 64 << 20;
 /// Most bytes of a buffer that every adapter can bind.
@@ -58,11 +59,10 @@ fn suits(windows: &Windows, most_padding: usize) -> bool {
     plain && in_fours && padded(windows.before) && windows.after().is_some_and(padded) && 2 * h * w >= computed
 }
 
-/// In software it is the form to prefer for a large convolution: for a small one, the launches and what they move cost what
-/// they save. On hardware it comes after the direct ones: there only a measurement can tell.
+/// In software it is the form to prefer, where channels are many. On hardware it comes after the direct ones: there only a
+/// measurement can tell.
 fn place(kernels: &mut Vec<Kernel>, kernel: Kernel, windows: &Windows, capabilities: &Capabilities) {
-    let products: usize = windows.result.iter().product::<usize>() * windows.channels * windows.filters;
-    let first = capabilities.software && products >= LARGE;
+    let first = capabilities.software && windows.channels * windows.filters >= MANY;
     if kernel.scratch.iter().all(|&bytes| bytes <= BINDING) {
         kernels.insert(if first { 0 } else { kernels.len() }, kernel);
     }
@@ -80,13 +80,15 @@ impl Tiles {
         Self { grid, count: n * grid[0] * grid[1] }
     }
 
-    fn constants(&self) -> [(&'static str, usize); 2] {
-        [("TILES_H", self.grid[0]), ("TILES_W", self.grid[1])]
+    /// The words by which a shader finds a block of tiles in images of that size.
+    fn of_result(&self, block: &Range<usize>, [h, w]: [usize; 2], filters: usize) -> [usize; 7] {
+        [block.start, block.len(), h, w, filters / 4, self.grid[0], self.grid[1]]
     }
 
     /// Blocks of as many tiles as fill [`BLOCK`] with `channels` floats for each position, but not more than `most`.
-    fn blocks(&self, channels: usize, most: usize) -> Vec<Range<usize>> {
-        let count = (self.count * POSITIONS * channels * 4).div_ceil(BLOCK).min(most);
+    fn blocks(&self, channels: usize, most: usize, capabilities: &Capabilities) -> Vec<Range<usize>> {
+        let bytes = if capabilities.software { BLOCK_IN_CACHE } else { BLOCK };
+        let count = (self.count * POSITIONS * channels * 4).div_ceil(bytes).min(most);
         let size = self.count.div_ceil(count);
         (0..self.count).step_by(size).map(|first| first..(first + size).min(self.count)).collect()
     }
@@ -96,13 +98,13 @@ impl Tiles {
 fn forward(windows: &Windows, result: Stored<'_>, capabilities: &Capabilities) -> Kernel {
     let (c, o) = (windows.channels, windows.filters);
     let tiles = Tiles::new(windows.n, windows.result);
-    let blocks = tiles.blocks(c + o, usize::MAX);
+    let blocks = tiles.blocks(c + o, usize::MAX, capabilities);
     let largest = blocks[0].len();
     let text = include_str!("../../../shaders/conv2d_winograd_weight.wgsl");
     let weight = Launch::new("conv2d_winograd_weight.wgsl", text)
-        .constants([("C", c), ("O", o), ("FLIP", usize::from(windows.flipped))])
+        .constants([("FLIP", usize::from(windows.flipped))])
         .float_constants(HEADER)
-        .params([0])
+        .params([c, o])
         .bindings([Binding::Input(1), Binding::Scratch(0)])
         .threads(c * o, WORKGROUP);
     let mut launches = vec![weight];
@@ -131,11 +133,10 @@ fn forward(windows: &Windows, result: Stored<'_>, capabilities: &Capabilities) -
 /// Transforms a block of the image into a scratch buffer.
 fn input(windows: &Windows, tiles: &Tiles, block: &Range<usize>, scratch: usize) -> Launch {
     let text = include_str!("../../../shaders/conv2d_winograd_input.wgsl");
+    let ([h, w], [top, left], [tiles_h, tiles_w]) = (windows.source, windows.before, tiles.grid);
     Launch::new("conv2d_winograd_input.wgsl", text)
-        .constants(windows.constants())
-        .constants(tiles.constants())
         .float_constants(HEADER)
-        .params([block.start, block.len()])
+        .params([block.start, block.len(), h, w, windows.channels / 4, top, left, tiles_h, tiles_w])
         .bindings([Binding::Input(0), Binding::Scratch(scratch)])
         .threads(block.len() * windows.channels / 4, WORKGROUP)
 }
@@ -146,11 +147,8 @@ fn output(windows: &Windows, tiles: &Tiles, block: &Range<usize>, result: Stored
     let launch = Launch::new("conv2d_winograd_output.wgsl", text).bindings([Binding::Scratch(2), Binding::Output]);
     result
         .attach(launch)
-        .constants(windows.constants())
-        .constants([("O", windows.filters)])
-        .constants(tiles.constants())
         .float_constants(HEADER)
-        .params([block.start, block.len()])
+        .params(tiles.of_result(block, windows.result, windows.filters))
         .threads(block.len() * windows.filters / 4, WORKGROUP)
 }
 
@@ -173,7 +171,7 @@ fn grad_weight(g: &Geometry, capabilities: &Capabilities) -> Kernel {
     let (c, o) = (g.channels, g.filters);
     let windows = Windows::forward(g);
     let tiles = Tiles::new(g.n, g.output);
-    let blocks = tiles.blocks(c + o, (SUMS / (POSITIONS * c * o * 4)).max(1));
+    let blocks = tiles.blocks(c + o, (SUMS / (POSITIONS * c * o * 4)).max(1), capabilities);
     let largest = blocks[0].len();
     let product = |terms: usize| Product {
         batch: POSITIONS,
@@ -191,10 +189,8 @@ fn grad_weight(g: &Geometry, capabilities: &Capabilities) -> Kernel {
     for (i, block) in blocks.iter().enumerate() {
         let text = include_str!("../../../shaders/conv2d_winograd_grad.wgsl");
         let grad = Launch::new("conv2d_winograd_grad.wgsl", text)
-            .constants([("OH", g.output[0]), ("OW", g.output[1]), ("O", o)])
-            .constants(tiles.constants())
             .float_constants(HEADER)
-            .params([block.start, block.len()])
+            .params(tiles.of_result(block, g.output, o))
             .bindings([Binding::Input(1), Binding::Scratch(1)])
             .threads(block.len() * o / 4, WORKGROUP);
         let share = Layers { parts, first: i * parts, of: layers };
@@ -208,9 +204,8 @@ fn grad_weight(g: &Geometry, capabilities: &Capabilities) -> Kernel {
     }
     let text = include_str!("../../../shaders/conv2d_winograd_weight_grad.wgsl");
     let last = Launch::new("conv2d_winograd_weight_grad.wgsl", text)
-        .constants([("C", c), ("O", o)])
         .float_constants(HEADER)
-        .params([0])
+        .params([c * o / 4])
         .bindings([Binding::Scratch(if layers > 1 { 3 } else { 2 }), Binding::Output])
         .threads(c * o / 4, WORKGROUP);
     launches.push(last);
