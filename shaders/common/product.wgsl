@@ -1,6 +1,6 @@
 // What all products share: output[i, j] = sum over l of A[i, l] B[l, j], for `matrices` pairs of matrices.
 //
-// l runs in quads. A scheme (matmul_registers, matmul_subgroup, matmul_tiled_*) divides rows and columns among
+// l runs in quads. A scheme (matmul_registers, matmul_subgroup, matmul_tiled) divides rows and columns among
 // invocations; operands say where A and B are, in blocks of 4x4:
 //   a_rows(matrix, row) -> Rows, the place of four rows; a_block(rows, quad): its columns are rows of A, four terms each;
 //   b_columns(matrix, column) -> Columns; b_block(columns, quad): its columns are four terms of B, four columns each.

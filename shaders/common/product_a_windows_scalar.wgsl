@@ -1,17 +1,4 @@
-// A: what lies under the window of a convolution, as in product_a_windows_vec4.wgsl, for any number of channels: those of
-// a picture, mostly.
-
-// Row and column of a window in the padded image, and the first row of its image, for each of four windows.
-struct Rows { r0: vec3u, r1: vec3u, r2: vec3u, r3: vec3u }
-
-fn origin(matrix: u32, row: u32) -> vec3u {
-    let pixel = min(row, p.rows - 1u);
-    return vec3u(pixel / OW % OH * SH, pixel % OW * SW, (matrix + pixel / (OH * OW)) * H);
-}
-
-fn a_rows(matrix: u32, row: u32) -> Rows {
-    return Rows(origin(matrix, row), origin(matrix, row + 1u), origin(matrix, row + 2u), origin(matrix, row + 3u));
-}
+// The image by single channels, of any number: those of a picture, mostly.
 
 fn pixel(at: vec3u, term: u32) -> f32 {
     let tap = term / C;

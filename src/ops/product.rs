@@ -146,8 +146,8 @@ impl Broadcast {
 const LEAST_STRETCH: usize = 128;
 /// Workgroups that keep hardware busy.
 const FULL: usize = 256;
-/// Rows, columns and terms from which on packing both operands pays.
-const LEAST_PACKED: usize = 768;
+/// Rows, columns and terms from which on packing both operands may pay.
+const LEAST_PACKED: usize = 128;
 
 impl Scheme {
     /// The schemes for an adapter, the preferred first.
@@ -190,16 +190,10 @@ impl Scheme {
                 Launch::new("matmul_registers.wgsl", text).threads(tiles, 64)
             }
             Self::Subgroup(form) => form.launch().threads(tiles, 1),
-            Self::Tiled(size) => {
-                let (shader, text) = match size {
-                    64 => ("matmul_tiled_64.wgsl", include_str!("../../shaders/matmul_tiled_64.wgsl")),
-                    _ => ("matmul_tiled_128.wgsl", include_str!("../../shaders/matmul_tiled_128.wgsl")),
-                };
-                let tiles_in_memory = include_str!("../../shaders/common/product_tiles.wgsl");
-                Launch::new(shader, text)
-                    .prepend(&format!("const QUADS: u32 = {}u;\n{tiles_in_memory}", size / 4))
-                    .threads(tiles, 1)
-            }
+            Self::Tiled(size) => Launch::new("matmul_tiled.wgsl", include_str!("../../shaders/matmul_tiled.wgsl"))
+                .prepend(include_str!("../../shaders/common/product_tiles.wgsl"))
+                .constants([("QUADS", size / 4)])
+                .threads(tiles, 1),
         }
     }
 }
@@ -210,8 +204,8 @@ impl Product<'_> {
         self.kernels_after(0, capabilities)
     }
 
-    /// The kernel that packs both operands first, where that pays: a large product in software, where a tile's own reads
-    /// would be scattered over the whole of both.
+    /// The kernel that packs both operands first, for a large product in software, where a tile's own reads would be
+    /// scattered over the whole of both.
     pub fn packed(&self, capabilities: &Capabilities) -> Option<Kernel> {
         let large = self.rows.min(self.columns).min(self.terms) >= LEAST_PACKED;
         let form = *Broadcast::all(self, capabilities).first().filter(|_| capabilities.software && large)?;

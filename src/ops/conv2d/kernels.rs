@@ -146,9 +146,21 @@ impl Windows {
     /// All kernels, by tiles of pixels and filters, from the image in input 0 and the weight in `b`.
     fn products(&self, b: Operand, result: Stored<'_>, capabilities: &Capabilities) -> Vec<Kernel> {
         let (element, snippet) = if self.channels.is_multiple_of(4) {
-            ("vec4f", include_str!("../../../shaders/common/product_a_windows_vec4.wgsl"))
+            (
+                "vec4f",
+                concat!(
+                    include_str!("../../../shaders/common/product_a_windows.wgsl"),
+                    include_str!("../../../shaders/common/product_a_windows_vec4.wgsl"),
+                ),
+            )
         } else {
-            ("f32", include_str!("../../../shaders/common/product_a_windows_scalar.wgsl"))
+            (
+                "f32",
+                concat!(
+                    include_str!("../../../shaders/common/product_a_windows.wgsl"),
+                    include_str!("../../../shaders/common/product_a_windows_scalar.wgsl"),
+                ),
+            )
         };
         let mut constants = self.constants();
         constants.push(("TRANSPOSE_B", 0));

@@ -6,6 +6,8 @@ use crate::tensor::Meta;
 
 /// Multiply-adds below which a product is not worth a tile.
 const TINY: usize = 1 << 12;
+/// Extents from which on a product is better packed first: rows of smaller matrices do not meet in one set of a cache.
+const HUGE: usize = 768;
 
 /// Every kernel that computes the product, the one to prefer first.
 pub(super) fn matmul(
@@ -26,9 +28,12 @@ pub(super) fn matmul(
         constants: vec![("TRANSPOSE_A", usize::from(op.transpose_a)), ("TRANSPOSE_B", usize::from(op.transpose_b))],
         result: Stored::Output { epilogue: op.epilogue.as_ref(), inputs, own: 2, shape: &output.shape },
     };
-    let mut kernels: Vec<Kernel> = product.packed(capabilities).into_iter().collect();
-    kernels.extend(cooperative::kernel(op, extents, &product, capabilities));
+    let mut kernels = Vec::from_iter(cooperative::kernel(op, extents, &product, capabilities));
     kernels.extend(product.kernels(capabilities));
+    if let Some(packed) = product.packed(capabilities) {
+        let huge = m.min(n).min(k) >= HUGE;
+        kernels.insert(if huge { 0 } else { kernels.len() }, packed);
+    }
     let naive = Kernel::single("naive", naive(op, extents, inputs, output));
     // A tile wastes most of its work on a matrix with few rows or columns.
     let small = m * n * k < TINY || n == 1;

@@ -208,6 +208,10 @@ pub(super) fn samples() -> Vec<Sample> {
         }
     }
     samples.push(Sample::new(plain(), [&[300, 20], &[20, 130]]).forward_only());
+    // Large enough to be packed.
+    samples.push(Sample::new(plain(), [&[2, 132, 140], &[2, 140, 136]]).forward_only());
+    let turned = MatMul { transpose_a: true, transpose_b: true, epilogue: None };
+    samples.push(Sample::new(turned, [&[131, 129], &[133, 131]]).forward_only());
     // Long sums of few elements are split.
     let long = |transpose_a, transpose_b| MatMul { transpose_a, transpose_b, epilogue: None };
     samples.push(Sample::new(long(true, false), [&[1030, 36], &[1030, 64]]).forward_only());
