@@ -46,7 +46,8 @@ impl Case {
         let given = handles.zip(values.iter().cloned()).collect();
         let expected = evaluate(&graph, &given)[output.index()].clone();
         let absolute: Vec<Array> = values.iter().map(|v| v.map(f64::abs)).collect();
-        let magnitude = sample.op.reference(&absolute.iter().collect::<Vec<_>>(), graph.meta(output));
+        let op = sample.op.magnitude().unwrap_or_else(|| sample.op.clone());
+        let magnitude = op.reference(&absolute.iter().collect::<Vec<_>>(), graph.meta(output));
         let tolerance = sample.op.tolerance(&sample.metas(), graph.meta(output));
         Ok(Self { graph, inputs, expected, magnitude, tolerance })
     }

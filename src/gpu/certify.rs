@@ -43,6 +43,7 @@ impl Witness {
         let magnitude = match tolerance {
             Tolerance::Arithmetic | Tolerance::Sum(_) => {
                 let absolute = |t: &Tensor| Tensor::from_array(&t.to_array().map(f64::abs), t.dtype());
+                let (graph, _) = lone_graph(&op.magnitude().unwrap_or_else(|| op.clone()), metas)?;
                 on_cpu(&graph, &inputs.iter().map(absolute).collect::<Vec<_>>())?
             }
             _ => expected.clone(),
@@ -167,6 +168,17 @@ mod tests {
         assert!(objection.starts_with("element 1"), "{objection}");
         let objection = rounded.compare(&result(&rounded, [0.0, 0.0, 0.0, 1e-3])).unwrap();
         assert!(objection.starts_with("element 3"), "{objection}");
+    }
+
+    #[test]
+    fn rounding_is_relative_to_what_is_subtracted() {
+        let difference =
+            Pointwise::new(Expression::new(|[x, y]| (x - y).call(crate::graph::Function::Relu)), [64].into());
+        let metas = [Meta::f32([64]), Meta::f32([64])];
+        let witness = Witness::new(&(Arc::new(difference) as Arc<dyn Op>), &metas).unwrap();
+        let [x, y] = [0, 1].map(|i| witness.inputs[i].to_array());
+        let sums = x.data.iter().zip(&y.data).map(|(x, y)| x.abs() + y.abs());
+        assert!(witness.magnitude.data.iter().zip(sums).all(|(magnitude, sum)| (magnitude - sum).abs() < 1e-6));
     }
 
     #[test]

@@ -83,6 +83,12 @@ pub trait Op: Any + fmt::Debug + Send + Sync {
     /// How far from the reference a result may lie.
     fn tolerance(&self, inputs: &[&Meta], output: &Meta) -> Tolerance;
 
+    /// The op whose result on the absolute values of the inputs bounds what rounding is relative to; `None` if it is this
+    /// one, as it is where nothing is subtracted.
+    fn magnitude(&self) -> Option<Arc<dyn Op>> {
+        None
+    }
+
     /// Floating-point operations of the definition: a multiply-add counts two. 0 where memory traffic is all there is.
     fn flops(&self, _inputs: &[&Meta], _output: &Meta) -> u64 {
         0

@@ -3,6 +3,8 @@
 //! One op serves them all: it holds an [`Expression`], from which the WGSL text is generated and which the CPU evaluates
 //! row by row. Fusion makes longer expressions out of short ones. i32 inputs are read as floats (exact below 2^24).
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
 use super::sample::{Given, Sample};
@@ -206,6 +208,10 @@ impl Op for Pointwise {
 
     fn expression(&self) -> Option<&Expression> {
         Some(&self.expression)
+    }
+
+    fn magnitude(&self) -> Option<Arc<dyn Op>> {
+        Some(Arc::new(Self { expression: self.expression.magnitude(), ..self.clone() }))
     }
 
     fn tolerance(&self, _inputs: &[&Meta], _output: &Meta) -> Tolerance {

@@ -179,6 +179,28 @@ impl Expression {
         text + &format!("    let result = t{};\n", self.steps.len() - 1)
     }
 
+    /// The expression whose value on absolute values of the inputs bounds what rounding in this one is relative to: sums
+    /// where this one subtracts, the larger where it chooses.
+    pub fn magnitude(&self) -> Self {
+        let absolute = |operand: &Operand| match *operand {
+            Operand::Constant(c) => Operand::Constant(c.abs()),
+            other => other,
+        };
+        let step = |step: &Instruction| {
+            let arguments: Vec<Operand> = step.arguments.iter().map(absolute).collect();
+            match step.function {
+                Function::Sub => Instruction { function: Function::Add, arguments },
+                Function::Min => Instruction { function: Function::Max, arguments },
+                Function::Select => Instruction { function: Function::Max, arguments: arguments[1..].to_vec() },
+                Function::Neg | Function::Relu | Function::Relu6 => {
+                    Instruction { function: Function::Identity, arguments }
+                }
+                function => Instruction { function, arguments },
+            }
+        };
+        Self { inputs: self.inputs, steps: self.steps.iter().map(step).collect() }
+    }
+
     /// Whether every step is exact or a few roundings, so that results can be held to a rounding bound.
     pub fn is_arithmetic(&self) -> bool {
         self.steps.iter().all(|s| !s.function.is_transcendental())

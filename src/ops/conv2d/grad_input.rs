@@ -78,6 +78,11 @@ impl Op for Conv2dGradInput {
         self.epilogue.is_none().then(fused)
     }
 
+    fn magnitude(&self) -> Option<Arc<dyn Op>> {
+        let epilogue = Some(self.epilogue.as_ref()?.magnitude());
+        Some(Arc::new(Self { epilogue, ..*self }))
+    }
+
     fn tolerance(&self, inputs: &[&Meta], _output: &Meta) -> Tolerance {
         let g = self.known(inputs);
         epilogue::tolerance(self.epilogue.as_ref(), g.window.size[0] * g.window.size[1] * g.filters_in())

@@ -218,6 +218,11 @@ impl Op for Conv2dForward {
         self.epilogue.is_none().then(fused)
     }
 
+    fn magnitude(&self) -> Option<Arc<dyn Op>> {
+        let epilogue = Some(self.epilogue.as_ref()?.magnitude());
+        Some(Arc::new(Self { epilogue, ..*self }))
+    }
+
     fn tolerance(&self, inputs: &[&Meta], _output: &Meta) -> Tolerance {
         epilogue::tolerance(self.epilogue.as_ref(), self.geometry(inputs).terms())
     }

@@ -132,6 +132,11 @@ impl Op for MatMul {
         self.epilogue.is_none().then(|| Arc::new(Self { epilogue: Some(epilogue.clone()), ..*self }) as Arc<dyn Op>)
     }
 
+    fn magnitude(&self) -> Option<Arc<dyn Op>> {
+        let epilogue = Some(self.epilogue.as_ref()?.magnitude());
+        Some(Arc::new(Self { epilogue, ..*self }))
+    }
+
     fn tolerance(&self, inputs: &[&Meta], _output: &Meta) -> Tolerance {
         epilogue::tolerance(self.epilogue.as_ref(), self.known_extents(inputs).k)
     }
