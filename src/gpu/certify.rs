@@ -130,7 +130,7 @@ pub(super) fn values(op: &str, i: usize, meta: &Meta) -> Values {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Expression;
+    use crate::graph::{Expression, Term};
     use crate::ops::Pointwise;
 
     /// A witness for `2 x`, whose expected values are off by `errors`.
@@ -172,8 +172,7 @@ mod tests {
 
     #[test]
     fn rounding_is_relative_to_what_is_subtracted() {
-        let difference =
-            Pointwise::new(Expression::new(|[x, y]| (x - y).call(crate::graph::Function::Relu)), [64].into());
+        let difference = Pointwise::new(Expression::new(|[x, y]: [Term; 2]| x - y), [64].into());
         let metas = [Meta::f32([64]), Meta::f32([64])];
         let witness = Witness::new(&(Arc::new(difference) as Arc<dyn Op>), &metas).unwrap();
         let [x, y] = [0, 1].map(|i| witness.inputs[i].to_array());

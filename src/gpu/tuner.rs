@@ -18,7 +18,7 @@ pub enum Tuning {
     /// Nothing: what is known decides, else the order in which an op lists its kernels.
     #[default]
     Off,
-    /// That much time in all, on ops met for the first time, the dearest first.
+    /// That much time in all, comparing with the CPU included, on ops met for the first time, the dearest first.
     Within(Duration),
     /// As much as it takes, also for ops that were met before but not measured.
     Full,
@@ -53,6 +53,10 @@ struct Candidate {
     inputs: Vec<Meta>,
     kernels: Vec<Kernel>,
     flops: u64,
+    /// Whether nothing was known of it.
+    new: bool,
+    /// What its comparison with the CPU took: nearly all of it compiling.
+    compared_in: Duration,
 }
 
 impl Tuner {
@@ -134,19 +138,14 @@ impl Gpu {
     pub fn prepare(self: &Arc<Self>, graph: &Graph) -> Result<()> {
         let mut candidates = self.candidates(&settle(graph)?);
         candidates.sort_by_key(|c| std::cmp::Reverse(c.flops));
-        let start = Instant::now();
-        let news = self.measure_all(&candidates)?;
-        let measured = start.elapsed();
-        let outcome = self.certify_all(&candidates);
-        let certified = start.elapsed() - measured;
-        log::debug!("kernels of {} ops: measured in {measured:.2?}, compared in {certified:.2?}", candidates.len());
+        let outcome = self.learn(&mut candidates);
         let mut tuner = self.tuner();
         for Candidate { key, kernels, .. } in &candidates {
             let Some(number) = tuner.choose(key, kernels) else { continue };
             let known = tuner.known.kernels.get(key).cloned().unwrap_or_default();
             tuner.used.insert(key.clone(), Known { variant: kernels[number].variant.clone(), ..known });
         }
-        if let (true, Some(folder)) = (news | outcome.as_ref().map_or(true, |&news| news), &tuner.folder) {
+        if let (true, Some(folder)) = (outcome.as_ref().map_or(true, |&news| news), &tuner.folder) {
             tuner.known.save(folder);
         }
         outcome.map(|_| ())
@@ -162,57 +161,77 @@ impl Gpu {
             let kernels = op.kernels(&metas, &node.meta, self.capabilities());
             let (key, flops) = (key(op.as_ref(), &kernels), op.flops(&metas, &node.meta));
             let inputs = metas.into_iter().cloned().collect();
-            let candidate = || Candidate { key: key.clone(), op: op.clone(), inputs, kernels, flops: 0 };
+            let candidate = || Candidate {
+                new: !self.tuner().known.kernels.contains_key(&key),
+                key: key.clone(),
+                op: op.clone(),
+                inputs,
+                kernels,
+                flops: 0,
+                compared_in: Duration::ZERO,
+            };
             found.entry(key.clone()).or_insert_with(candidate).flops += flops;
         }
         found.into_values().collect()
     }
 
-    /// Measures what the tuning in force allows and writes down a choice for every op. Whether anything is new.
-    fn measure_all(self: &Arc<Self>, candidates: &[Candidate]) -> Result<bool> {
-        let tuning = self.tuner().tuning;
-        let total: u64 = candidates.iter().map(|c| c.flops).sum();
+    /// Compares the kernels that come first with the CPU, measures what the tuning in force still allows, and compares those
+    /// that turned out faster. Whether anything is new.
+    fn learn(self: &Arc<Self>, candidates: &mut [Candidate]) -> Result<bool> {
         let start = Instant::now();
-        let mut news = false;
-        for candidate in candidates {
-            let known = self.tuner().known.kernels.get(&candidate.key).cloned();
-            let matters = candidate.kernels.len() > 1 && candidate.flops as f64 >= LEAST_SHARE * total.max(1) as f64;
-            let left = match tuning {
-                Tuning::Off => None,
-                Tuning::Within(budget) if known.is_none() => budget.checked_sub(start.elapsed()),
-                Tuning::Within(_) => None,
-                Tuning::Full => known.as_ref().is_none_or(|k| k.measured_ms.is_empty()).then_some(Duration::MAX),
-            };
-            if known.is_some() && (left.is_none() || !matters) {
-                continue;
-            }
+        let mut news = self.certify_all(candidates)?;
+        let compared = start.elapsed();
+        let tuning = self.tuner().tuning;
+        if self.measure_all(candidates, tuning, start)? {
             news = true;
-            let mut known = known.unwrap_or_else(|| candidate.unknown());
-            if let (Some(left), true) = (left, matters) {
-                known.measured_ms = candidate.measure(self, &known, left)?;
-                let best = known.measured_ms.iter().min_by(|a, b| a.1.total_cmp(b.1));
-                known.variant = best.map_or(known.variant, |(variant, _)| variant.clone());
-            }
-            self.tuner().known.kernels.insert(candidate.key.clone(), known);
+            self.certify_all(candidates)?;
         }
+        let total = start.elapsed();
+        log::debug!("kernels of {} ops: compared in {compared:.2?}, chosen in {total:.2?}", candidates.len());
         if let Tuning::Within(budget) = tuning {
-            self.tune(Tuning::Within(budget.saturating_sub(start.elapsed())));
+            self.tune(Tuning::Within(budget.saturating_sub(total)));
         }
         Ok(news)
     }
 
+    /// Measures what the tuning allows that began at `start`, and writes down what is fastest. Whether anything was measured.
+    fn measure_all(self: &Arc<Self>, candidates: &[Candidate], tuning: Tuning, start: Instant) -> Result<bool> {
+        let total: u64 = candidates.iter().map(|c| c.flops).sum();
+        let matters = |c: &&Candidate| c.kernels.len() > 1 && c.flops as f64 >= LEAST_SHARE * total.max(1) as f64;
+        let mut news = false;
+        for candidate in candidates.iter().filter(matters) {
+            let mut known = self.known(candidate);
+            let left = match tuning {
+                Tuning::Off => break,
+                Tuning::Within(budget) if candidate.new => budget.saturating_sub(start.elapsed()),
+                Tuning::Full if known.measured_ms.is_empty() => Duration::MAX,
+                Tuning::Within(_) | Tuning::Full => continue,
+            };
+            known.measured_ms = candidate.measure(self, &known, left)?;
+            if let Some((fastest, _)) = known.measured_ms.iter().min_by(|a, b| a.1.total_cmp(b.1)) {
+                known.variant = fastest.clone();
+                self.tuner().known.kernels.insert(candidate.key.clone(), known);
+                news = true;
+            }
+        }
+        Ok(news)
+    }
+
+    fn known(&self, candidate: &Candidate) -> Known {
+        self.tuner().known.kernels.get(&candidate.key).cloned().unwrap_or_else(|| candidate.unknown())
+    }
+
     /// Compares the kernels that will be taken with the CPU, replacing those that fail. Whether anything is new.
-    fn certify_all(self: &Arc<Self>, candidates: &[Candidate]) -> Result<bool> {
+    fn certify_all(self: &Arc<Self>, candidates: &mut [Candidate]) -> Result<bool> {
         let start = Instant::now();
         let within = self.tuner().comparing;
         let mut news = false;
         for candidate in candidates {
+            let began = start.elapsed();
             let mut witness = None;
             loop {
-                let tuner = self.tuner();
-                let mut known = tuner.known.kernels.get(&candidate.key).cloned().unwrap_or_default();
-                let number = tuner.choose(&candidate.key, &candidate.kernels);
-                drop(tuner);
+                let mut known = self.known(candidate);
+                let number = self.tuner().choose(&candidate.key, &candidate.kernels);
                 let Some(number) = number else { return Err(self.refusal(candidate, &known)) };
                 let variant = candidate.kernels[number].variant.clone();
                 if known.certified.contains(&variant) || start.elapsed() >= within {
@@ -229,6 +248,7 @@ impl Gpu {
                 self.tuner().known.kernels.insert(candidate.key.clone(), known);
                 news = true;
             }
+            candidate.compared_in = candidate.compared_in.max(start.elapsed() - began);
         }
         Ok(news)
     }
@@ -275,14 +295,16 @@ impl Candidate {
         Known { inputs: describe(&self.inputs), variant, ..Known::default() }
     }
 
-    /// Milliseconds of each variant that has not failed, as far as `left` allows.
+    /// Milliseconds of each variant that has not failed, as far as `left` allows; of none, if that is not two.
     fn measure(&self, gpu: &Arc<Gpu>, known: &Known, left: Duration) -> Result<BTreeMap<String, f64>> {
         let start = Instant::now();
         let (graph, _) = lone_graph(&self.op, &self.inputs)?;
         let inputs = draw(&self.op, &self.inputs, values);
         let mut times = BTreeMap::new();
+        let mut dearest = self.compared_in;
         for (number, kernel) in self.kernels.iter().enumerate() {
-            if known.failed.contains_key(&kernel.variant) || start.elapsed() >= left {
+            let began = start.elapsed();
+            if known.failed.contains_key(&kernel.variant) || began.saturating_add(dearest) > left {
                 continue;
             }
             // A kernel that the driver refuses is no candidate.
@@ -304,8 +326,9 @@ impl Candidate {
                 least = least.min(time(runs)?).min(time(runs)?);
             }
             times.insert(kernel.variant.clone(), least.as_secs_f64() * 1e3);
+            dearest = dearest.max(start.elapsed() - began);
         }
-        Ok(times)
+        Ok(if times.len() > 1 { times } else { BTreeMap::new() })
     }
 
     /// The inputs of a small batch, if the op is large and its kernels are the same ones for it.

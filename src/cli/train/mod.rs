@@ -221,7 +221,7 @@ impl Train {
 }
 
 /// Time for measuring the kernels of the costly ops when a network is first trained on a GPU.
-const TUNING: Duration = Duration::from_secs(1);
+const TUNING: Duration = Duration::from_secs(2);
 
 fn open_device(settings: &Settings, common: &Common) -> Result<Device> {
     let device = common.open_device(&settings.device)?;
