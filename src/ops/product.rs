@@ -106,8 +106,9 @@ impl Broadcast {
         if lanes > 4 && product.columns <= narrow.tile()[1] && product.rows > plain.tile()[0] {
             vec![narrow, plain]
         } else if capabilities.software && product.columns > plain.tile()[1] {
-            // Hardware has not as many registers.
-            vec![wide, plain]
+            // Hardware has not as many registers, and drivers take twice as long for it.
+            let large = product.batch * product.rows * product.columns * product.terms >= WORTH_WIDE;
+            if large { vec![wide, plain] } else { vec![plain, wide] }
         } else {
             vec![plain]
         }
@@ -142,6 +143,8 @@ impl Broadcast {
     }
 }
 
+/// Multiply-adds from which on the wide form saves more than compiling it costs.
+const WORTH_WIDE: usize = 1 << 23;
 /// Terms which a part of a split sum has at least: below, storing and adding the parts costs more than they save.
 const LEAST_STRETCH: usize = 128;
 /// Workgroups that keep hardware busy.

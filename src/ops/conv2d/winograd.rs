@@ -161,7 +161,7 @@ fn corners(windows: &Windows, result: Stored<'_>) -> Launch {
         .attach(Launch::new("conv2d_winograd_corners.wgsl", text).bindings(bindings))
         .constants(windows.constants())
         .constants([("O", windows.filters)])
-        .params([vectors])
+        .params([vectors, 9, windows.channels / 4])
         .threads(vectors, WORKGROUP)
 }
 

@@ -4,8 +4,9 @@ use crate::ops::epilogue;
 use crate::ops::product::{Product, Stored, matrix_a, matrix_b};
 use crate::tensor::Meta;
 
-/// Multiply-adds below which a product is not worth a tile.
+/// Multiply-adds below which a product is not worth a tile; nor, in software, the time to compile one.
 const TINY: usize = 1 << 12;
+const TINY_IN_SOFTWARE: usize = 1 << 17;
 /// Extents from which on a product is better packed first: rows of smaller matrices do not meet in one set of a cache.
 const HUGE: usize = 768;
 
@@ -36,7 +37,8 @@ pub(super) fn matmul(
     }
     let naive = Kernel::single("naive", naive(op, extents, inputs, output));
     // A tile wastes most of its work on a matrix with few rows or columns.
-    let small = m * n * k < TINY || n == 1;
+    let tiny = if capabilities.software { TINY_IN_SOFTWARE } else { TINY };
+    let small = batch * m * n * k < tiny || n == 1;
     kernels.insert(if small { 0 } else { kernels.len() }, naive);
     kernels
 }
