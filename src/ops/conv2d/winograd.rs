@@ -20,8 +20,9 @@ const TILE: usize = 4;
 const POSITIONS: usize = 36;
 /// Fewest channels and filters for which it pays.
 const FEWEST: usize = 16;
-/// Channels times filters from which on it comes first in software: below, what is moved costs what is saved.
-const MANY: usize = 32 * 32;
+/// Multiply-adds, for each position of a tile, from which on it comes first in software: below, what is moved costs what is
+/// saved.
+const MANY: usize = 1 << 20;
 /// Bytes of transformed tiles at a time: enough to keep hardware busy; in software, what stays in the caches of its cores.
 const BLOCK: usize = 32 << 20;
 const BLOCK_IN_CACHE: usize = 3 << 20;
@@ -62,7 +63,8 @@ fn suits(windows: &Windows, most_padding: usize) -> bool {
 /// In software it is the form to prefer, where channels are many. On hardware it comes after the direct ones: there only a
 /// measurement can tell.
 fn place(kernels: &mut Vec<Kernel>, kernel: Kernel, windows: &Windows, capabilities: &Capabilities) {
-    let first = capabilities.software && windows.channels * windows.filters >= MANY;
+    let multiply_adds = Tiles::new(windows.n, windows.result).count * windows.channels * windows.filters;
+    let first = capabilities.software && multiply_adds >= MANY;
     if kernel.scratch.iter().all(|&bytes| bytes <= BINDING) {
         kernels.insert(if first { 0 } else { kernels.len() }, kernel);
     }
