@@ -18,6 +18,7 @@ pub mod graph;
 pub mod interop;
 pub mod nn;
 pub mod ops;
+pub mod report;
 pub mod seed;
 pub mod simd;
 pub mod tasks;

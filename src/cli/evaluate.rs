@@ -8,7 +8,9 @@ use super::train::{open_data, validation_part};
 use super::trained::Trained;
 use crate::data::{Dataset, Images, Loader, LoaderOptions, Part, Seed, open_labelled};
 use crate::error::{Error, Result};
+use crate::report::{self, Judged};
 use crate::tasks::Evaluation;
+use crate::train::RunFolder;
 
 #[derive(Args)]
 pub(super) struct Evaluate {
@@ -27,34 +29,41 @@ const RESAMPLES: u64 = 1000;
 impl Evaluate {
     pub fn run(&self, common: &Common) -> Result<()> {
         let mut trained = Trained::open(&self.run, common)?;
-        let dataset = self.dataset(&trained)?;
+        let (dataset, part) = self.dataset(&trained)?;
         common.say(format!("{} images from {}", dataset.len(), dataset.root.display()));
         let shape = trained.session.task().input();
         let images = Images::load(dataset, shape, trained.kept.settings.cache, &stop_if_interrupted)?;
         images.skipped().iter().for_each(|e| common.say(format!("skipped {e}")));
         let batch_size = usize::from(self.batch_size).try_into().map_err(|_| Error::config("--batch-size is 0"))?;
-        let loader = Loader::new(Arc::new(images), LoaderOptions { batch_size, ..LoaderOptions::default() });
+        let images = Arc::new(images);
+        let loader = Loader::new(images.clone(), LoaderOptions { batch_size, ..LoaderOptions::default() });
         let seed = Seed(common.seed.unwrap_or(0));
         let evaluation = trained.session.evaluate(&loader)?.with_intervals(RESAMPLES, seed);
+        if let Some(part) = part.filter(|_| self.run.is_dir()) {
+            let judged = Judged { part, images: &images, evaluation: &evaluation };
+            report::write(&RunFolder::open(&self.run)?, Some(judged))?;
+        }
         if common.json { super::print(super::json(&evaluation)?) } else { print_evaluation(&evaluation) }
     }
 
-    fn dataset(&self, trained: &Trained) -> Result<Dataset> {
+    /// The pictures, and which part of the run's own data they are.
+    fn dataset(&self, trained: &Trained) -> Result<(Dataset, Option<&'static str>)> {
         let classes = &trained.kept.classes;
         if let Some(path) = &self.data {
-            return open_labelled(path, Part::Test, classes);
+            return Ok((open_labelled(path, Part::Test, classes)?, None));
         }
         let settings = &trained.kept.settings;
         if let Some(path) = settings.test.as_ref().or(settings.val.as_ref()) {
-            return open_labelled(path, Part::Test, classes);
+            let part = if settings.test.is_some() { "test" } else { "validation" };
+            return Ok((open_labelled(path, Part::Test, classes)?, Some(part)));
         }
         let splits = validation_part(open_data(settings.data.as_deref())?, settings)?;
-        let part = if splits.test.is_empty() { Part::Val } else { Part::Test };
+        let (part, name) = if splits.test.is_empty() { (Part::Val, "validation") } else { (Part::Test, "test") };
         let dataset = splits.into_part(part);
         if dataset.is_empty() {
             return Err(Error::config("the run held no pictures out: name some to evaluate on"));
         }
-        dataset.with_classes(classes)
+        Ok((dataset.with_classes(classes)?, Some(name)))
     }
 }
 

@@ -233,7 +233,10 @@ impl RunFolder {
         toml::from_str(&self.text(name)?).map_err(|e| Error::format(self.path.join(name), e.to_string()))
     }
 
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+    /// Writes a file of the run, whole or not at all.
+    ///
+    /// Errors: if it cannot be written.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         write_whole(&self.path.join(name), bytes)
     }
 

@@ -1,5 +1,6 @@
 //! `ocellus train`: settings from the command line, data, the run.
 
+mod record;
 mod sets;
 mod settings;
 mod watcher;
@@ -14,6 +15,7 @@ use serde::Serialize;
 pub(super) use sets::{open_data, validation_part};
 pub(super) use settings::{image_size, is_file};
 
+use record::Record;
 use sets::Sets;
 use settings::bytes;
 use watcher::Watcher;
@@ -23,6 +25,7 @@ use crate::data::{self, Loader, LoaderOptions, Seed};
 use crate::device::{Device, Tuning};
 use crate::error::{Error, Result};
 use crate::interop::safetensors;
+use crate::report::{self, Judged};
 use crate::tasks::classify::Weighting;
 use crate::tasks::{Classifier, Evaluation};
 use crate::train::{Kept, MemoryOptions, Plan, Progress, RunFolder, Session, Settings, Task, fit};
@@ -317,7 +320,8 @@ fn train(
         max_steps: s.max_steps,
     };
     let moments = s.optimizer.update().moments();
-    let mut watcher = Watcher::new(folder, s, moments, common, loader.batches() as u64);
+    let record = Record::begin(folder, &session, sets, &loader, &state)?;
+    let mut watcher = Watcher::new(folder, s, moments, common, loader.batches() as u64, record);
     let outcome = fit(&mut session, &loader, val.as_ref(), &plan, &mut state, &mut watcher);
     watcher.finish()?;
     match outcome {
@@ -325,6 +329,7 @@ fn train(
             folder.save_weights("last", session.weights())?;
             folder.save_checkpoint(session.weights(), moments, &state)?;
             folder.save_choices(session.device())?;
+            watcher.record.interrupted(state.step)?;
             let at = folder.path().display();
             common.say(format!("interrupted after step {}: saved; go on with ocellus train --resume {at}", state.step));
             return Err(Error::Interrupted);
@@ -364,6 +369,9 @@ fn conclude(
         (None, None) => None,
     };
     let evaluation = part.map(|(_, images)| session.evaluate(&Loader::new(images.clone(), options))).transpose()?;
+    let evaluation = evaluation.map(report::with_intervals);
+    let judged = part.zip(evaluation.as_ref()).map(|((part, images), evaluation)| Judged { part, images, evaluation });
+    report::write(folder, judged)?;
     if common.json {
         return super::print(super::json(&Event::Done {
             run: folder.path(),
@@ -381,6 +389,7 @@ fn conclude(
         evaluate::print_evaluation(evaluation)?;
     }
     let at = folder.path().display();
-    common.say(format!("\nNext: ocellus predict {at} PICTURE…   ocellus evaluate {at} DATA"));
+    common.say(format!("\nReport: {at}/report.html"));
+    common.say(format!("Next: ocellus predict {at} PICTURE…   ocellus evaluate {at} DATA"));
     Ok(())
 }

@@ -3,6 +3,7 @@ use std::time::Instant;
 use indicatif::ProgressBar;
 
 use super::Event;
+use super::record::Record;
 use crate::cli::{Common, interrupted, json, print, progress};
 use crate::error::Result;
 use crate::tasks::Classifier;
@@ -18,10 +19,18 @@ pub(super) struct Watcher<'a> {
     bar: ProgressBar,
     started: Instant,
     loss: f32,
+    pub record: Record<'a>,
 }
 
 impl<'a> Watcher<'a> {
-    pub fn new(folder: &'a RunFolder, s: &Settings, moments: usize, common: &'a Common, steps: u64) -> Self {
+    pub fn new(
+        folder: &'a RunFolder,
+        s: &Settings,
+        moments: usize,
+        common: &'a Common,
+        steps: u64,
+        record: Record<'a>,
+    ) -> Self {
         let bar = progress::bar(common, steps, "epoch");
         Self {
             folder,
@@ -32,6 +41,7 @@ impl<'a> Watcher<'a> {
             bar,
             started: Instant::now(),
             loss: 0.0,
+            record,
         }
     }
 
@@ -70,6 +80,7 @@ impl Observer<Classifier> for Watcher<'_> {
     fn epoch(&mut self, report: &EpochReport, session: &Session<Classifier>, progress: &Progress) -> Result<()> {
         self.flush()?;
         self.folder.log_epoch(report)?;
+        self.record.epoch(report)?;
         if report.best {
             self.folder.save_weights("best", session.weights())?;
         }

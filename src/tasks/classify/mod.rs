@@ -5,6 +5,7 @@
 //! layer applies sigmoid or softmax, the loss is computed from what goes into it, as Keras does: the same value, but
 //! stable.
 
+mod curves;
 mod metrics;
 mod scores;
 mod trainer;
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use curves::Reliability;
 pub use metrics::{ClassMetrics, Confusion, Metrics};
 pub use scores::{Intervals, OperatingPoint, Scores};
 pub use trainer::{Loss, Run, Trainer};

@@ -7,10 +7,10 @@ use crate::data::Seed;
 /// Probabilities with the classes that were right: what tells more than the most probable class does.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scores {
-    classes: usize,
-    truth: Vec<usize>,
+    pub(super) classes: usize,
+    pub(super) truth: Vec<usize>,
     /// `[samples, classes]`.
-    probabilities: Vec<f32>,
+    pub(super) probabilities: Vec<f32>,
 }
 
 /// One way to divide two classes.
@@ -25,7 +25,12 @@ pub struct OperatingPoint {
 }
 
 /// Bins of the calibration error, of equal width.
-const BINS: usize = 15;
+pub(super) const BINS: usize = 15;
+
+/// Bins hold their upper end: the first goes from 0 to 1/15, both included.
+pub(super) fn bin(probability: f64) -> usize {
+    (probability * BINS as f64).ceil().clamp(1.0, BINS as f64) as usize - 1
+}
 
 impl Scores {
     /// None yet, for `classes` classes.
@@ -79,10 +84,9 @@ impl Scores {
         for (row, &class) in self.probabilities.chunks_exact(self.classes).zip(&self.truth) {
             let answer = super::most_probable(row);
             let p = f64::from(row[answer]);
-            // Bins hold their upper end: the first goes from 0 to 1/15, both included.
-            let bin = (p * BINS as f64).ceil().clamp(1.0, BINS as f64) as usize - 1;
-            bins[bin].0 += p;
-            bins[bin].1 += f64::from(u8::from(answer == class));
+            let bin = &mut bins[bin(p)];
+            bin.0 += p;
+            bin.1 += f64::from(u8::from(answer == class));
         }
         bins.iter().map(|(expected, right)| (expected - right).abs()).sum::<f64>() / self.truth.len().max(1) as f64
     }

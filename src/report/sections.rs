@@ -1,0 +1,191 @@
+use maud::{Markup, html};
+
+use super::chart::{Axis, Chart, Ink, Line};
+use super::confusion::{matrix, most_confused};
+use super::page::{percent, section};
+use super::{Judged, Report, learning_curves, pictures};
+use crate::error::Result;
+use crate::tasks::classify::Scores;
+
+/// Classes up to which each has a curve in a colour of its own.
+const MOST_CURVES: usize = 4;
+/// Classes up to which each has a faint curve behind the one of all.
+const MOST_FAINT: usize = 24;
+/// Pictures of a kind.
+const PICTURES: usize = 24;
+/// Pairs of classes.
+const PAIRS: usize = 12;
+
+pub(super) fn learning(report: &Report) -> Option<Markup> {
+    let charts = learning_curves(&report.history);
+    if charts.is_empty() {
+        return None;
+    }
+    let note = "When the validation loss rises while the training loss still falls, the network learns by heart.";
+    section("Learning", note, grid(&charts))
+}
+
+fn grid(charts: &[Chart]) -> Markup {
+    html! {
+        div.charts { @for chart in charts { div { (chart.svg()) } } }
+    }
+}
+
+pub(super) fn answers(judged: &Judged, report: &Report) -> Option<Markup> {
+    let (confusion, classes) = (&judged.evaluation.confusion, &report.kept.classes);
+    let pairs = most_confused(confusion, PAIRS);
+    let content = html! {
+        div.split {
+            div.wide { (matrix(confusion, classes).0) }
+            @if !pairs.is_empty() {
+                div {
+                    h3 { "Most confused" }
+                    table {
+                        tr { th { "class" } th { "taken for" } th.n { "images" } th.n { "share" } }
+                        @for pair in &pairs {
+                            tr {
+                                td { (classes[pair.class]) }
+                                td { (classes[pair.answer]) }
+                                td.n { (pair.count) }
+                                td.n { (format!("{:.1} %", 100.0 * pair.count as f64 / pair.of as f64)) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    };
+    let note = format!("Answers on the {} images. A row is a class, with its share of each answer.", judged.part);
+    section("Answers", &note, content)
+}
+
+pub(super) fn thresholds(judged: &Judged, classes: &[String]) -> Option<Markup> {
+    let scores = &judged.evaluation.scores;
+    let roc = Chart {
+        title: "Receiver operating characteristic".into(),
+        x: Axis::share("others taken for the class"),
+        y: Axis::share("share of the class found"),
+        lines: curves(classes, |class| scores.roc(class), Some([[0.0, 0.0], [1.0, 1.0]])),
+    };
+    let precision = Chart {
+        title: "Precision over recall".into(),
+        x: Axis::share("recall"),
+        y: Axis::share("precision"),
+        lines: curves(classes, |class| scores.precision_recall(class), None),
+    };
+    let titled = [("Found and mistaken (ROC)", &roc), ("Precision over recall", &precision)];
+    let content = html! {
+        div.charts { @for (title, chart) in titled { div { h3 { (title) } (chart.svg()) } } }
+    };
+    let what = match classes.len() {
+        2 => format!("Of {}, against {}.", classes[1], classes[0]),
+        ..=MOST_CURVES => "Each class against the rest.".to_owned(),
+        _ => "All classes taken together; each by itself in grey, by name where you point.".to_owned(),
+    };
+    section("Thresholds", &format!("What other thresholds than the most probable class would bring. {what}"), content)
+}
+
+/// Of two classes the second's curve; of some, each one's; of many, that of all in front of each one's.
+fn curves(
+    classes: &[String],
+    points: impl Fn(Option<usize>) -> Vec<[f64; 2]>,
+    ideal: Option<[[f64; 2]; 2]>,
+) -> Vec<Line> {
+    let line = |name: &str, ink: Ink, points: Vec<[f64; 2]>| Line { name: name.to_owned(), ink, points };
+    let mut lines = Vec::new();
+    lines.extend(ideal.map(|ends| line("chance", Ink::Ideal, ends.to_vec())));
+    match classes.len() {
+        2 => lines.push(line(&classes[1], Ink::Color(0), points(Some(1)))),
+        n @ ..=MOST_CURVES => lines.extend((0..n).map(|c| line(&classes[c], Ink::Color(c), points(Some(c))))),
+        n => {
+            if n <= MOST_FAINT {
+                lines.extend((0..n).map(|c| line(&classes[c], Ink::Faint, points(Some(c)))));
+            }
+            lines.push(line("all classes", Ink::Color(0), points(None)));
+        }
+    }
+    lines.retain(|l| l.points.iter().any(|p| p.iter().all(|v| v.is_finite())));
+    lines
+}
+
+pub(super) fn certainty(judged: &Judged) -> Option<Markup> {
+    let scores = &judged.evaluation.scores;
+    let bins = scores.reliability();
+    let dots = bins.iter().map(|b| [b.probability, b.right]).collect();
+    let reliability = Chart {
+        title: "Reliability diagram".into(),
+        x: Axis::share("probability of the answer"),
+        y: Axis::share("share that is right"),
+        lines: vec![
+            Line { name: "calibrated".into(), ink: Ink::Ideal, points: vec![[0.0, 0.0], [1.0, 1.0]] },
+            Line { name: "answers, in bins".into(), ink: Ink::Dots(0), points: dots },
+        ],
+    };
+    let points = scores.coverage();
+    let least = points.iter().map(|p| p[1]).fold(1.0, f64::min);
+    let coverage = Chart {
+        title: "Accuracy over coverage".into(),
+        x: Axis::share("share of images answered"),
+        y: Axis { range: Some([(10.0 * least - 0.5).floor().max(0.0) / 10.0, 1.0]), ..Axis::share("accuracy on them") },
+        lines: vec![Line { name: "accuracy".into(), ink: Ink::Color(2), points }],
+    };
+    let error = percent(judged.evaluation.metrics.calibration_error);
+    let content = html! {
+        div.charts {
+            div { h3 { "Is 80 % sure right 8 times of 10?" } (reliability.svg()) }
+            div { h3 { "Accuracy when only the most certain are answered" } (coverage.svg()) }
+        }
+    };
+    section(
+        "Certainty",
+        &format!("Expected calibration error {error}. Below the dashed line the network is too sure of itself."),
+        content,
+    )
+}
+
+pub(super) fn mistakes(judged: &Judged, classes: &[String]) -> Result<Option<Markup>> {
+    let worst = judged.evaluation.scores.worst(PICTURES);
+    let note = "Wrong answers the network was surest of: often mislabelled pictures, or what it has never seen.";
+    Ok(section("Worst mistakes", note, gallery(judged, &worst, classes)?))
+}
+
+pub(super) fn doubts(judged: &Judged, classes: &[String]) -> Result<Option<Markup>> {
+    let least = judged.evaluation.scores.least_certain(PICTURES / 2);
+    Ok(section(
+        "Least certain",
+        "Answers with the lowest probability, right or wrong.",
+        gallery(judged, &least, classes)?,
+    ))
+}
+
+fn gallery(judged: &Judged, indices: &[usize], classes: &[String]) -> Result<Markup> {
+    if indices.is_empty() {
+        return Ok(html! {});
+    }
+    let figures: Vec<Markup> = indices.iter().map(|&i| figure(judged, i, classes)).collect::<Result<_>>()?;
+    Ok(html! {
+        div.pictures { @for figure in &figures { (figure) } }
+    })
+}
+
+fn figure(judged: &Judged, index: usize, classes: &[String]) -> Result<Markup> {
+    let scores: &Scores = &judged.evaluation.scores;
+    let (class, answer, p) = scores.answer(index);
+    let image = judged.images.image(index)?;
+    let coarse = image.size.iter().all(|&n| n < 64);
+    let source = judged.images.dataset().samples[index].source.to_string();
+    let uri = pictures::thumbnail(&image)?;
+    let sure = format!("{:.1} %", 100.0 * p);
+    Ok(html! {
+        figure title=(source) {
+            img.coarse[coarse] src=(uri) alt=(format!("{}, taken for {}", classes[class], classes[answer]));
+            figcaption {
+                @if class == answer {
+                    b { (classes[class]) } br; (sure)
+                } @else {
+                    b { (classes[class]) } br; span.wrong { "→ " (classes[answer]) } " " (sure)
+                }
+            }
+        }
+    })
+}
