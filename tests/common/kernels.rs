@@ -27,18 +27,8 @@ pub fn capabilities() -> Vec<Capabilities> {
 }
 
 /// The launches of every op on every sample in every variant, and of the optimizers; each text once, with the smallest
-/// buffers it occurs with.
-pub fn launches() -> Vec<Described> {
-    all(&[DType::F32])
-}
-
-/// The same, and those that load and store maps of features in 16 bits.
-#[allow(dead_code, reason = "not all tests that share this file want them")]
-pub fn launches_in_all_precisions() -> Vec<Described> {
-    all(&[DType::F32, DType::F16])
-}
-
-fn all(maps: &[DType]) -> Vec<Described> {
+/// buffers it occurs with. Maps of features are kept in each of `maps`.
+pub fn launches(maps: &[DType]) -> Vec<Described> {
     let mut found: BTreeMap<String, Described> = BTreeMap::new();
     let mut keep = |d: Described| {
         let words = |d: &Described| d.buffers.iter().map(|b| b.1).sum::<usize>();
