@@ -98,6 +98,11 @@ impl Gpu {
         &self.capabilities
     }
 
+    /// Whether its kernels can load and store 16-bit floats.
+    pub fn has_half(&self) -> bool {
+        self.device.features().contains(wgpu::Features::SHADER_F16)
+    }
+
     /// Bytes that the allocator of device memory has given out, where there is one that says so.
     pub fn allocated_bytes(&self) -> Option<u64> {
         self.device.generate_allocator_report().map(|report| report.total_allocated_bytes)

@@ -7,10 +7,10 @@ use super::adapter::AdapterSummary;
 use super::certify::{Witness, draw, values};
 use super::choices::{Choices, Known, key};
 use super::context::Gpu;
-use super::lone::{lone_graph, lone_program};
+use super::lone::{lone_graph_in, lone_program};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Kernel, Node, Op, settle, views};
-use crate::tensor::Meta;
+use crate::graph::{self, Graph, Kernel, Node, Op, settle, views};
+use crate::tensor::{DType, Meta};
 
 /// What programs may spend on measuring kernels when they are compiled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +53,7 @@ struct Candidate {
     key: String,
     op: Arc<dyn Op>,
     inputs: Vec<Meta>,
+    result: DType,
     kernels: Vec<Kernel>,
     flops: u64,
     /// Whether nothing was known of it.
@@ -160,14 +161,17 @@ impl Gpu {
         for (_, node) in graph.iter().filter(|(value, _)| !views[value.index()]) {
             let Some(op) = node.op().filter(|op| !op.is_alias()) else { continue };
             let metas: Vec<&Meta> = node.inputs.iter().map(|&v| graph.meta(v)).collect();
-            let kernels = op.kernels(&metas, &node.meta, self.capabilities());
-            let (key, flops) = (key(op.as_ref(), &kernels), op.flops(&metas, &node.meta));
+            let kernels = graph::kernels(op.as_ref(), &metas, &node.meta, self.capabilities());
+            let computed: Vec<Meta> = metas.iter().map(|meta| meta.computed()).collect();
+            let flops = op.flops(&computed.iter().collect::<Vec<_>>(), &node.meta);
+            let key = key(op.as_ref(), &kernels);
             let inputs = metas.into_iter().cloned().collect();
             let candidate = || Candidate {
                 new: !self.tuner().known.kernels.contains_key(&key),
                 key: key.clone(),
                 op: op.clone(),
                 inputs,
+                result: node.meta.dtype,
                 kernels,
                 flops: 0,
                 compared_in: Duration::ZERO,
@@ -275,7 +279,7 @@ impl Gpu {
             }
             let witness = match &mut witness {
                 Some(witness) => witness,
-                none => none.insert(Witness::new(&candidate.op, &candidate.small_inputs(self))?),
+                none => none.insert(Witness::new(&candidate.op, &candidate.small_inputs(self), candidate.result)?),
             };
             match witness.objection(gpu, number) {
                 Some(objection) => drop(known.failed.insert(variant, objection)),
@@ -333,7 +337,7 @@ impl Candidate {
     /// Milliseconds of each variant that has not failed, as far as `left` allows; of none, if that is not two.
     fn measure(&self, gpu: &Arc<Gpu>, known: &Known, left: Duration) -> Result<BTreeMap<String, f64>> {
         let start = Instant::now();
-        let (graph, _) = lone_graph(&self.op, &self.inputs)?;
+        let graph = lone_graph_in(&self.op, &self.inputs, self.result)?;
         let inputs = draw(&self.op, &self.inputs, values);
         let mut times = BTreeMap::new();
         let mut dearest = self.compared_in;
@@ -377,9 +381,11 @@ impl Candidate {
             _ => meta.clone(),
         };
         let small: Vec<Meta> = self.inputs.iter().map(cut).collect();
-        let metas: Vec<&Meta> = small.iter().collect();
-        let same = self.op.infer(&metas).is_ok_and(|output| {
-            key(self.op.as_ref(), &self.op.kernels(&metas, &output, gpu.capabilities())) == self.key
+        let computed: Vec<Meta> = small.iter().map(Meta::computed).collect();
+        let same = self.op.infer(&computed.iter().collect::<Vec<_>>()).is_ok_and(|output| {
+            let metas: Vec<&Meta> = small.iter().collect();
+            let output = if self.result == DType::F16 { Meta::new(output.shape, self.result) } else { output };
+            key(self.op.as_ref(), &graph::kernels(self.op.as_ref(), &metas, &output, gpu.capabilities())) == self.key
         });
         if same { small } else { self.inputs.clone() }
     }
