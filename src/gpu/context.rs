@@ -8,6 +8,7 @@ use crate::graph::{Binding, Capabilities, Launch};
 
 /// An open adapter: device, queue, and the pipelines made so far.
 pub struct Gpu {
+    adapter: wgpu::Adapter,
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     summary: AdapterSummary,
@@ -62,6 +63,7 @@ impl Gpu {
         });
         let limits = device.limits();
         let mut gpu = Self {
+            adapter: adapter.clone(),
             capabilities: Capabilities {
                 subgroup: None,
                 workgroup_memory: limits.max_compute_workgroup_storage_size,
@@ -79,6 +81,11 @@ impl Gpu {
         };
         gpu.capabilities.subgroup = gpu.probe_subgroup()?;
         Ok(Arc::new(gpu))
+    }
+
+    /// The same adapter once more, as a device of its own.
+    pub(super) fn reopen(&self) -> Result<Arc<Self>> {
+        Self::from_adapter(&self.adapter)
     }
 
     /// What the adapter is.
