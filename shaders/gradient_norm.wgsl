@@ -1,6 +1,6 @@
 // Global norm of the gradients, in two dispatches and a fixed order of sums. FINISH = 0: invocation i of PARTIALS sums the
 // squares of elements i, i + PARTIALS, …, into scale[1 + i]. FINISH = 1: one invocation adds those up and leaves
-// min(1, LARGEST / norm) in scale[0].
+// min(1, LARGEST / norm) / SCALE in scale[0], where the gradients are SCALE times too large.
 struct Params { n: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> gradients: array<f32>;       // [n]
@@ -19,6 +19,6 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
         for (var i = 0u; i < PARTIALS; i++) {
             sum += scale[1u + i];
         }
-        scale[0] = LARGEST / max(sqrt(sum), LARGEST);
+        scale[0] = LARGEST / max(sqrt(sum), LARGEST * SCALE);
     }
 }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use crate::cpu;
 use crate::error::{Error, Result};
 use crate::gpu::{self, Gpu};
-use crate::graph::{Comparison, Ending, Graph, Kind, Layout, Passes, Tolerance, Value, evaluate, optimize};
+use crate::graph::{
+    self, Comparison, Ending, Graph, Kind, Layout, Passes, Tolerance, Value, evaluate, narrow_where, optimize,
+};
 use crate::ops::{FAMILIES, Sample};
 use crate::tensor::{Array, DType, Meta, Tensor};
 
@@ -34,11 +36,34 @@ struct Case {
     expected: Array,
     magnitude: Array,
     tolerance: Tolerance,
+    half: bool,
 }
 
 impl Case {
     fn new(sample: &Sample, seed: u64) -> Result<Self> {
-        let values = sample.draw(seed);
+        Self::of_values(sample, sample.draw(seed))
+    }
+
+    /// With maps of features, the op's inputs and results of three dimensions and more, kept in 16 bits.
+    fn in_half(sample: &Sample, seed: u64) -> Result<Option<Self>> {
+        let is_map = |meta: &Meta| meta.dtype == DType::F32 && meta.dims().len() >= 3;
+        let mut values = sample.draw(seed);
+        for (value, _) in values.iter_mut().zip(sample.metas()).filter(|(_, meta)| is_map(meta)) {
+            let within = value.map(|x| x.clamp(-65504.0, 65504.0));
+            *value = Tensor::from_array(&within, DType::F16).to_array();
+        }
+        let mut case = Self::of_values(sample, values)?;
+        case.graph = optimize(&case.graph, Passes::NONE)?;
+        let before = case.graph.clone();
+        narrow_where(&mut case.graph, |_, node| is_map(&node.meta) && !matches!(node.kind, Kind::Constant(_)));
+        let changed = case.graph.nodes().iter().zip(before.nodes()).any(|(new, old)| new.meta != old.meta);
+        let inputs = case.graph.nodes().iter().filter(|node| matches!(node.kind, Kind::Input));
+        case.inputs = inputs.zip(&case.inputs).map(|(n, t)| Tensor::from_array(&t.to_array(), n.meta.dtype)).collect();
+        case.half = case.graph.outputs().iter().any(|&(_, value)| case.graph.meta(value).dtype == DType::F16);
+        Ok(changed.then_some(case))
+    }
+
+    fn of_values(sample: &Sample, values: Vec<Array>) -> Result<Self> {
         let metas: Vec<Meta> = sample.metas().into_iter().cloned().collect();
         let (graph, output) = gpu::lone_graph(&sample.op, &metas)?;
         let inputs = values.iter().zip(&metas).map(|(value, meta)| Tensor::from_array(value, meta.dtype)).collect();
@@ -49,13 +74,24 @@ impl Case {
         let op = sample.op.magnitude().unwrap_or_else(|| sample.op.clone());
         let magnitude = op.reference(&absolute.iter().collect::<Vec<_>>(), graph.meta(output));
         let tolerance = sample.op.tolerance(&sample.metas(), graph.meta(output));
-        Ok(Self { graph, inputs, expected, magnitude, tolerance })
+        Ok(Self { graph, inputs, expected, magnitude, tolerance, half: false })
+    }
+
+    /// What is wrong with each kernel variant, whose name `how` follows.
+    fn variants(&self, gpu: &Arc<Gpu>, how: &str) -> Vec<(String, Option<String>)> {
+        let run = |variant| {
+            let program = gpu::lone_program(gpu, &self.graph, variant);
+            let name = program.as_ref().ok().and_then(|p| p.variants().last()).map_or("", |(_, name)| name);
+            let name = format!("{name}{how}");
+            (name, self.judge(program.and_then(|mut program| gpu::lone_result(&mut program, &self.inputs))))
+        };
+        (0..variants(&self.graph, gpu)).map(run).collect()
     }
 
     /// What is wrong with a result.
     fn judge(&self, result: Result<Tensor>) -> Option<String> {
-        let Self { expected, magnitude, tolerance, .. } = self;
-        let comparison = Comparison { expected, magnitude, tolerance: *tolerance };
+        let Self { expected, magnitude, tolerance, half, .. } = self;
+        let comparison = Comparison { expected, magnitude, tolerance: *tolerance, half: *half };
         match result {
             Ok(tensor) => comparison.objection(&tensor.to_array(), |_, bound| Some(bound)),
             Err(error) => Some(error.to_string()),
@@ -122,34 +158,24 @@ pub fn check_gpu(gpu: &Arc<Gpu>, only: &str, seed: u64, mut report: impl FnMut(O
 
 /// What is wrong with one sample on a GPU, for each kernel variant.
 pub fn sample_on_gpu(gpu: &Arc<Gpu>, sample: &Sample, seed: u64) -> Result<Vec<(String, Option<String>)>> {
-    let case = Case::new(sample, seed)?;
-    let graph = optimize(&case.graph, Passes::NONE)?;
-    let run = |variant| {
-        let (name, result) = run_variant(gpu, &graph, &case, variant);
-        (name, case.judge(result))
-    };
-    Ok((0..variants(&graph, gpu)).map(run).collect())
+    let mut case = Case::new(sample, seed)?;
+    case.graph = optimize(&case.graph, Passes::NONE)?;
+    let mut outcomes = case.variants(gpu, "");
+    if let Some(half) = if gpu.has_half() { Case::in_half(sample, seed)? } else { None } {
+        outcomes.extend(half.variants(gpu, " in 16 bits"));
+    }
+    Ok(outcomes)
 }
 
 /// The most kernels any op of the graph offers on this adapter; none if one of them is for the CPU only.
 fn variants(graph: &Graph, gpu: &Gpu) -> usize {
-    let count = |node: &crate::graph::Node| {
+    let count = |node: &graph::Node| {
         let metas: Vec<&Meta> = node.inputs.iter().map(|&v| graph.meta(v)).collect();
         let op = node.op().filter(|op| !op.is_alias())?;
-        Some(op.kernels(&metas, &node.meta, gpu.capabilities()).len())
+        Some(graph::kernels(op.as_ref(), &metas, &node.meta, gpu.capabilities()).len())
     };
     let counts: Vec<usize> = graph.nodes().iter().filter_map(count).collect();
     if counts.contains(&0) { 0 } else { counts.into_iter().max().unwrap_or(1) }
-}
-
-fn run_variant(gpu: &Arc<Gpu>, graph: &Graph, case: &Case, variant: usize) -> (String, Result<Tensor>) {
-    match gpu::lone_program(gpu, graph, variant) {
-        Ok(mut program) => {
-            let name = program.variants().last().map(|(_, v)| v.clone()).unwrap_or_default();
-            (name, gpu::lone_result(&mut program, &case.inputs))
-        }
-        Err(error) => (String::new(), Err(error)),
-    }
 }
 
 /// Compares each op's gradient rule with central finite differences, in f64, along random directions.

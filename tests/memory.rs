@@ -44,7 +44,8 @@ fn session(device: &Device, model: Model, clip: Option<f32>, memory: MemoryOptio
     let initial = model.initialize(Seed(9)).unwrap();
     let mut optimizer = Optimizer::Adam(Adam::default());
     optimizer.set_clip_norm(clip);
-    let session = Session::new(classifier(model), device, Some(optimizer.update()), 9).unwrap().with_memory(memory);
+    let session =
+        Session::new(classifier(model), device, Some(optimizer.update()), 9).unwrap().with_memory(memory).unwrap();
     session.weights().set(|name| initial.get(name)).unwrap();
     session
 }

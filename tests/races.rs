@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use kernels::{Described, launches};
+use ocellus::tensor::DType;
 
 const BARRIER: &str = "workgroupBarrier();";
 
@@ -23,7 +24,7 @@ fn smallest() -> Vec<Described> {
         let groups: u32 = d.launch.workgroups.iter().product();
         groups as usize * 1000 + d.buffers.iter().map(|b| b.1).sum::<usize>()
     };
-    for launch in launches().into_iter().filter(shares_memory) {
+    for launch in launches(&[DType::F32]).into_iter().filter(shares_memory) {
         match smallest.get(&launch.name) {
             Some(known) if size(known) <= size(&launch) => {}
             _ => drop(smallest.insert(launch.name.clone(), launch)),

@@ -11,9 +11,14 @@ use kernels::{Described, launches};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, StorageAccess, back};
 use ocellus::graph::{Binding, MAX_WORKGROUPS};
+use ocellus::tensor::DType;
 
 fn uses_subgroups(source: &str) -> bool {
     source.contains("subgroup")
+}
+
+fn uses_half(source: &str) -> bool {
+    source.starts_with("enable f16;")
 }
 
 /// Cooperative matrices exist on Vulkan and Metal alone.
@@ -26,6 +31,7 @@ fn validated(kernel: &Described) -> (Module, ModuleInfo) {
     let module = naga::front::wgsl::parse_str(source)
         .unwrap_or_else(|e| panic!("{}: {}\n{source}", kernel.name, e.emit_to_string(source)));
     let mut capabilities = Capabilities::empty();
+    capabilities.set(Capabilities::SHADER_FLOAT16, uses_half(source));
     capabilities.set(Capabilities::SUBGROUP, uses_subgroups(source));
     capabilities.set(Capabilities::COOPERATIVE_MATRIX, is_cooperative(source));
     let mut validator = Validator::new(ValidationFlags::all(), capabilities);
@@ -42,7 +48,7 @@ fn read_only(binding: Binding) -> bool {
 
 #[test]
 fn bindings_and_limits_are_what_launches_say() {
-    for kernel in launches() {
+    for kernel in launches(&[DType::F32, DType::F16]) {
         let (module, _) = validated(&kernel);
         let name = &kernel.name;
         assert!(kernel.launch.bindings.len() <= 8, "{name}: more than 8 storage buffers");
@@ -83,7 +89,7 @@ fn bindings_and_limits_are_what_launches_say() {
 
 #[test]
 fn translate_to_metal_and_direct3d() {
-    for kernel in launches() {
+    for kernel in launches(&[DType::F32, DType::F16]) {
         let (module, info) = validated(&kernel);
         let metal = back::msl::Options { lang_version: (2, 4), fake_missing_bindings: true, ..Default::default() };
         back::msl::write_string(&module, &info, &metal, &back::msl::PipelineOptions::default())
@@ -106,15 +112,16 @@ fn translate_to_metal_and_direct3d() {
 
 #[test]
 fn cooperative_matrices_come_in_every_transposition() {
-    let kernels = launches().into_iter().filter(|k| is_cooperative(&k.launch.source)).count();
+    let kernels = launches(&[DType::F32, DType::F16]).into_iter().filter(|k| is_cooperative(&k.launch.source)).count();
     assert_eq!(kernels, 4);
 }
 
 #[test]
 fn translate_to_opengl_where_it_has_what_they_need() {
     let mut written = 0;
-    for kernel in
-        launches().into_iter().filter(|k| !uses_subgroups(&k.launch.source) && !is_cooperative(&k.launch.source))
+    for kernel in launches(&[DType::F32, DType::F16])
+        .into_iter()
+        .filter(|k| ![uses_subgroups, uses_half, is_cooperative].iter().any(|uses| uses(&k.launch.source)))
     {
         let (module, info) = validated(&kernel);
         let options = back::glsl::Options {
@@ -138,7 +145,7 @@ fn translate_to_opengl_where_it_has_what_they_need() {
 
 #[test]
 fn translate_to_spirv_that_its_validator_accepts() {
-    for kernel in launches() {
+    for kernel in launches(&[DType::F32, DType::F16]) {
         let (module, info) = validated(&kernel);
         let cooperative = is_cooperative(&kernel.launch.source);
         let lang_version = if cooperative { (1, 6) } else { (1, 3) };

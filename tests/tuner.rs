@@ -109,6 +109,26 @@ fn a_wrong_kernel_is_replaced() {
 }
 
 #[test]
+fn wrong_kernels_among_many_are_replaced() {
+    const FACTORS: [&[&str]; 6] =
+        [&["2.1", "2.0"], &["2.0"], &["2.2", "2.3", "2.0"], &["2.0", "2.4"], &["2.5", "2.0f"], &["2.0f"]];
+    let device = gpu(None);
+    let mut graph = Graph::new();
+    let x = graph.input("x", Meta::f32([3]));
+    let y = FACTORS.iter().fold(x, |x, factors| graph.apply(Double { factors }, &[x]).unwrap());
+    graph.output("y", y);
+    let weights = device.weights(Layout::parameters(&graph), Layout::states(&graph), 0).unwrap();
+    let mut program = device.compile(&graph, &weights, Ending::Nothing).unwrap();
+    let values = [1.0_f32, 2.0, 3.0];
+    let result = program.execute(&[("x", bytemuck::cast_slice(&values))]).unwrap().remove(0);
+    assert_eq!(result.f32(), [64.0, 128.0, 192.0]);
+    let known = choices(&device).kernels;
+    assert_eq!(known.len(), FACTORS.len());
+    assert!(known.values().all(|k| k.certified.contains(&k.variant)));
+    assert_eq!(known.values().map(|k| k.failed.len()).sum::<usize>(), 4);
+}
+
+#[test]
 fn without_a_right_kernel_the_run_is_refused() {
     let device = gpu(None);
     let message = double(&device, &["2.5", "3.0"], 5).unwrap_err().to_string();

@@ -29,14 +29,16 @@ fn tile(number: u32, rows: u32, columns: u32) -> Tile {
     return Tile(number / across % down * rows, number % across * columns, matrix, layer, first, last);
 }
 
-fn add_row(sum: vec4f, a: vec4f, b: mat4x4f) -> vec4f {
-    return fma(vec4f(a.w), b[3], fma(vec4f(a.z), b[2], fma(vec4f(a.y), b[1], fma(vec4f(a.x), b[0], sum))));
+fn add_row(sum: vec4f, row: vec4f, right: mat4x4f) -> vec4f {
+    let upper = fma(vec4f(row.y), right[1], fma(vec4f(row.x), right[0], sum));
+    return fma(vec4f(row.w), right[3], fma(vec4f(row.z), right[2], upper));
 }
 
 // Four terms of four rows and four columns.
-fn add_block(sum: mat4x4f, a: mat4x4f, b: mat4x4f) -> mat4x4f {
+fn add_block(sum: mat4x4f, left: mat4x4f, right: mat4x4f) -> mat4x4f {
     return mat4x4f(
-        add_row(sum[0], a[0], b), add_row(sum[1], a[1], b), add_row(sum[2], a[2], b), add_row(sum[3], a[3], b),
+        add_row(sum[0], left[0], right), add_row(sum[1], left[1], right),
+        add_row(sum[2], left[2], right), add_row(sum[3], left[3], right),
     );
 }
 

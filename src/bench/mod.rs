@@ -14,7 +14,8 @@ use crate::device::{Device, Program};
 use crate::error::{Error, Result};
 use crate::graph::{Ending, Graph, Layout, Value};
 use crate::ops::{self, Conv2d};
-use crate::tensor::Meta;
+use crate::tensor::{Array, DType, Meta, Tensor};
+use crate::train::Precision;
 
 pub use costs::{Costs, StepCosts};
 pub use peak::Peak;
@@ -97,15 +98,17 @@ pub const NAMES: &[(Suite, &str)] = &[
 /// Measures on one device; knows its peaks.
 pub struct Bench {
     device: Device,
+    precision: Precision,
     peak: Peak,
 }
 
 impl Bench {
-    /// Measures the device's peaks first.
+    /// Measures the device's peaks first. Training steps keep intermediate values as `precision` says.
     ///
-    /// Errors: if the device fails.
-    pub fn new(device: &Device) -> Result<Self> {
-        Ok(Self { device: device.clone(), peak: Peak::measure(device)? })
+    /// Errors: if the device fails, or does not have the precision.
+    pub fn new(device: &Device, precision: Precision) -> Result<Self> {
+        precision.passes(device)?;
+        Ok(Self { device: device.clone(), precision, peak: Peak::measure(device)? })
     }
 
     /// Measures one of [`NAMES`].
@@ -115,8 +118,8 @@ impl Bench {
         let mut measurement = match suite {
             Suite::Peak => self.peak.measurement(name)?,
             Suite::Kernel => self.kernel(name)?,
-            Suite::Training => network::measure(&self.device, name, true)?,
-            Suite::Inference => network::measure(&self.device, name, false)?,
+            Suite::Training => network::measure(&self.device, name, Some(self.precision))?,
+            Suite::Inference => network::measure(&self.device, name, None)?,
         };
         measurement.suite = match suite {
             Suite::Peak => "peak",
@@ -184,19 +187,12 @@ fn feed_noise(program: &mut Program) -> Result<()> {
         .collect();
     for (name, meta) in inputs {
         let noise = |i: usize| (i as u32).wrapping_mul(2_654_435_761) >> 8;
-        let n = meta.elements();
-        let bytes: Vec<u8> = match meta.dtype {
-            crate::tensor::DType::F32 => {
-                let values: Vec<f32> = (0..n).map(|i| noise(i) as f32 / (1 << 23) as f32 - 1.0).collect();
-                bytemuck::cast_slice(&values).to_vec()
-            }
-            crate::tensor::DType::I32 => {
-                let values: Vec<i32> = (0..n).map(|i| (noise(i) % 2) as i32).collect();
-                bytemuck::cast_slice(&values).to_vec()
-            }
-            crate::tensor::DType::U8 => (0..n).map(|i| noise(i) as u8).collect(),
+        let value = |i: usize| match meta.dtype {
+            DType::F32 | DType::F16 => f64::from(noise(i)) / f64::from(1 << 23) - 1.0,
+            DType::I32 => f64::from(noise(i) % 2),
+            DType::U8 => f64::from(noise(i) % 256),
         };
-        program.feed(&name, &bytes)?;
+        program.feed(&name, Tensor::from_array(&Array::from_fn(&meta.shape, value), meta.dtype).bytes())?;
     }
     Ok(())
 }

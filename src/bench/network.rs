@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::graph::Layout;
 use crate::nn::{Model, Sequential, zoo};
 use crate::tasks::Classifier;
-use crate::train::{Adam, Optimizer, Task};
+use crate::train::{Adam, Optimizer, Precision, Task};
 
 struct Workload {
     model: Model,
@@ -46,25 +46,26 @@ pub(super) struct Ready {
     pub batch: usize,
 }
 
-/// A training step — preprocessing, forward, backward, Adam — or a forward pass at the same batch size.
-pub(super) fn ready(device: &Device, name: &str, training: bool) -> Result<Ready> {
+/// A training step in some precision — preprocessing, forward, backward, Adam — or else a forward pass at the same batch size.
+pub(super) fn ready(device: &Device, name: &str, training: Option<Precision>) -> Result<Ready> {
     let work = workload(name)?;
     let classifier = classifier(&work)?;
-    let update = training.then(|| Optimizer::Adam(Adam::default()).update());
+    let update = training.map(|_| Optimizer::Adam(Adam::default()).update());
     let graph = match training {
-        true => classifier.training_graph(work.batch, 0)?,
-        false => classifier.inference_graph(work.batch)?,
+        Some(_) => classifier.training_graph(work.batch, 0)?,
+        None => classifier.inference_graph(work.batch)?,
     };
+    let passes = training.unwrap_or_default().passes(device)?;
     let moments = update.as_ref().map_or(0, |u| u.moments());
     let weights = device.weights(Layout::parameters(&graph), Layout::states(&graph), moments)?;
     let initial = work.model.initialize(Seed(0))?;
     weights.set(|name| initial.get(name))?;
-    let mut program = device.compile(&graph, &weights, update.clone())?;
+    let mut program = device.compile_with(&graph, &weights, update.clone(), passes)?;
     feed_noise(&mut program)?;
     let [h, w, _] = work.model.input;
     let row = Augment::default().row(Seed(0), 0, 0, [h, w]);
     program.feed("rows", bytemuck::cast_slice(&row.repeat(work.batch)))?;
-    let costs = Costs::of(device, &graph, update.as_deref(), device.passes())?;
+    let costs = Costs::of(device, &graph, update.as_deref(), passes)?;
     Ok(Ready { program, costs, scalars: update.map_or(Vec::new(), |u| u.scalars(1e-4, 1)), batch: work.batch })
 }
 
@@ -74,7 +75,7 @@ fn classifier(work: &Workload) -> Result<Classifier> {
     Classifier::new(work.model.clone(), (0..work.classes).map(|i| i.to_string()).collect(), normalization)
 }
 
-pub(super) fn measure(device: &Device, name: &str, training: bool) -> Result<Measurement> {
+pub(super) fn measure(device: &Device, name: &str, training: Option<Precision>) -> Result<Measurement> {
     let Ready { mut program, costs, scalars, batch } = ready(device, name, training)?;
     let times = time(&mut program, &scalars)?;
     let flops: u64 = costs.steps.iter().map(|s| s.flops).sum();

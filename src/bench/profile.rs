@@ -54,7 +54,7 @@ impl Bench {
     ///
     /// Errors: if the device fails, or there is no such network.
     pub fn profile(&self, name: &str, training: bool) -> Result<Profile> {
-        let Ready { mut program, costs, scalars, .. } = ready(&self.device, name, training)?;
+        let Ready { mut program, costs, scalars, .. } = ready(&self.device, name, training.then_some(self.precision))?;
         let times = program.profile(RUNS, &scalars)?;
         let mut steps: Vec<StepTime> = costs.steps.iter().zip(&times).map(|(s, &t)| self.step_time(s, t)).collect();
         if let (true, Some(&time)) = (training, times.get(costs.steps.len())) {

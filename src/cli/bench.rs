@@ -15,6 +15,9 @@ pub(super) struct Bench {
     /// First measure, on a GPU, every kernel of what is to be measured, and remember the fastest.
     #[arg(long)]
     tune: bool,
+    /// How training steps keep intermediate values: f32, or f16 on GPUs that can.
+    #[arg(long, value_name = "f32|f16", default_value = "f32")]
+    precision: String,
     /// Show where the time of W1, W2 and W3 goes, step by step, instead of measuring the whole.
     #[arg(long)]
     profile: bool,
@@ -53,7 +56,7 @@ impl Bench {
             device.tune(Tuning::Full);
         }
         common.say(format!("device {}", device.name()));
-        let bench = bench::Bench::new(&device)?;
+        let bench = bench::Bench::new(&device, self.precision.parse()?)?;
         let suite = self.suite.map(Suite::from);
         let wanted = NAMES.iter().filter(|(s, n)| {
             suite.is_none_or(|wanted| *s == wanted) && (self.names.is_empty() || self.names.iter().any(|w| w == n))

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::graph::Passes;
 use crate::nn::{self, Model, zoo};
 use crate::tasks::Classifier;
-use crate::train::{Adam, Optimizer, RunFolder, Session, Task};
+use crate::train::{Adam, Optimizer, Precision, RunFolder, Session, Task};
 
 #[derive(Args)]
 pub(super) struct Summary {
@@ -32,6 +32,9 @@ pub(super) struct Summary {
     /// With --plan: compute forward values again for the backward pass instead of keeping them.
     #[arg(long, requires = "plan")]
     remat: bool,
+    /// With --plan: how intermediate values are kept, f32 or f16.
+    #[arg(long, requires = "plan", value_name = "f32|f16", default_value = "f32")]
+    precision: String,
 }
 
 /// A network and what it takes on a device.
@@ -91,7 +94,8 @@ impl Summary {
         let device = common.open_device(&common.device)?;
         let graph = classifier(model)?.training_graph(self.batch_size as usize, 0)?;
         let update = Optimizer::Adam(Adam::default()).update();
-        let costs = Costs::of(&device, &graph, Some(update.as_ref()), Passes { remat: self.remat, ..device.passes() })?;
+        let passes = Passes { remat: self.remat, ..self.precision.parse::<Precision>()?.passes(&device)? };
+        let costs = Costs::of(&device, &graph, Some(update.as_ref()), passes)?;
         if common.json {
             return super::print(super::json(&costs)?);
         }

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use super::context::Gpu;
-use super::lone::{lone_graph, lone_program, lone_result};
+use super::lone::{lone_graph, lone_graph_in, lone_program, lone_result};
 use crate::cpu;
 use crate::error::{Error, Result};
 use crate::graph::{Comparison, Ending, Graph, Layout, Op, Tolerance};
@@ -17,6 +17,7 @@ use crate::tensor::{Array, DType, Meta, Tensor};
 pub(super) struct Witness {
     op: Arc<dyn Op>,
     graph: Graph,
+    half: bool,
     inputs: Vec<Tensor>,
     expected: Array,
     magnitude: Array,
@@ -24,22 +25,24 @@ pub(super) struct Witness {
 }
 
 impl Witness {
-    /// Draws values for an op, as its own samples do where it has some, and computes on the CPU.
+    /// Draws values for an op, as its own samples do where it has some, and computes on the CPU. `result` is how the kernel
+    /// keeps its result.
     ///
     /// Errors: if the inputs do not fit the op.
-    pub fn new(op: &Arc<dyn Op>, metas: &[Meta]) -> Result<Self> {
+    pub fn new(op: &Arc<dyn Op>, metas: &[Meta], result: DType) -> Result<Self> {
         let (graph, output) = lone_graph(op, metas)?;
         let mut inputs = draw(op, metas, values);
         let mut expected = on_cpu(&graph, &inputs)?;
         if !expected.data.iter().any(|x| x.is_finite()) {
             // A logarithm or a root: give it positive numbers.
             inputs = draw(op, metas, |op, i, meta| match meta.dtype {
-                DType::F32 => Values::Uniform(0.1, 1.0),
+                DType::F32 | DType::F16 => Values::Uniform(0.1, 1.0),
                 _ => values(op, i, meta),
             });
             expected = on_cpu(&graph, &inputs)?;
         }
-        let tolerance = op.tolerance(&metas.iter().collect::<Vec<_>>(), graph.meta(output));
+        let computed: Vec<Meta> = metas.iter().map(Meta::computed).collect();
+        let tolerance = op.tolerance(&computed.iter().collect::<Vec<_>>(), graph.meta(output));
         let magnitude = match tolerance {
             Tolerance::Arithmetic | Tolerance::Sum(_) => {
                 let absolute = |t: &Tensor| Tensor::from_array(&t.to_array().map(f64::abs), t.dtype());
@@ -48,7 +51,8 @@ impl Witness {
             }
             _ => expected.clone(),
         };
-        Ok(Self { op: op.clone(), graph, inputs, expected, magnitude, tolerance })
+        let graph = lone_graph_in(op, metas, result)?;
+        Ok(Self { op: op.clone(), graph, half: result == DType::F16, inputs, expected, magnitude, tolerance })
     }
 
     /// What is wrong with kernel number `variant`.
@@ -61,7 +65,8 @@ impl Witness {
     }
 
     fn compare(&self, result: &Array) -> Option<String> {
-        let with_cpu = Comparison { expected: &self.expected, magnitude: &self.magnitude, tolerance: self.tolerance };
+        let Self { expected, magnitude, tolerance, half, .. } = self;
+        let with_cpu = Comparison { expected, magnitude, tolerance: *tolerance, half: *half };
         // Where the result is not finite, no kernel is bound to anything.
         with_cpu.objection(result, |i, bound| self.expected.data[i].is_finite().then_some(2.0 * bound))?;
         let values: Vec<Array> = self.inputs.iter().map(Tensor::to_array).collect();
@@ -96,7 +101,8 @@ fn on_cpu(graph: &Graph, inputs: &[Tensor]) -> Result<Array> {
     let weights = cpu::Weights::new(Arc::new(Layout::parameters(graph)), Arc::new(Layout::states(graph)), 0);
     let mut program = cpu::Program::new(graph, &weights, Ending::Nothing)?;
     for (i, tensor) in inputs.iter().enumerate() {
-        program.feed(&format!("x{i}"), tensor.bytes())?;
+        let value = if tensor.dtype() == DType::F16 { tensor.to_f32() } else { tensor.clone() };
+        program.feed(&format!("x{i}"), value.bytes())?;
     }
     program.run(&[])?;
     let result = program.take_result().and_then(|mut results| results.pop());
@@ -136,7 +142,7 @@ mod tests {
     /// A witness for `2 x`, whose expected values are off by `errors`.
     fn witness(errors: [f64; 4]) -> Witness {
         let double = Pointwise::new(Expression::new(|[x]| x * 2.0), [4].into());
-        let mut witness = Witness::new(&(Arc::new(double) as Arc<dyn Op>), &[Meta::f32([4])]).unwrap();
+        let mut witness = Witness::new(&(Arc::new(double) as Arc<dyn Op>), &[Meta::f32([4])], DType::F32).unwrap();
         let truth = witness.inputs[0].to_array().map(|x| 2.0 * x);
         witness.expected = Array::from_fn(&truth.shape, |i| truth.data[i] + errors[i]);
         witness
@@ -174,7 +180,7 @@ mod tests {
     fn rounding_is_relative_to_what_is_subtracted() {
         let difference = Pointwise::new(Expression::new(|[x, y]: [Term; 2]| x - y), [64].into());
         let metas = [Meta::f32([64]), Meta::f32([64])];
-        let witness = Witness::new(&(Arc::new(difference) as Arc<dyn Op>), &metas).unwrap();
+        let witness = Witness::new(&(Arc::new(difference) as Arc<dyn Op>), &metas, DType::F32).unwrap();
         let [x, y] = [0, 1].map(|i| witness.inputs[i].to_array());
         let sums = x.data.iter().zip(&y.data).map(|(x, y)| x.abs() + y.abs());
         assert!(witness.magnitude.data.iter().zip(sums).all(|(magnitude, sum)| (magnitude - sum).abs() < 1e-6));

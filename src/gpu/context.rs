@@ -8,6 +8,7 @@ use crate::graph::{Binding, Capabilities, Launch};
 
 /// An open adapter: device, queue, and the pipelines made so far.
 pub struct Gpu {
+    adapter: wgpu::Adapter,
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     summary: AdapterSummary,
@@ -62,6 +63,7 @@ impl Gpu {
         });
         let limits = device.limits();
         let mut gpu = Self {
+            adapter: adapter.clone(),
             capabilities: Capabilities {
                 subgroup: None,
                 workgroup_memory: limits.max_compute_workgroup_storage_size,
@@ -81,6 +83,11 @@ impl Gpu {
         Ok(Arc::new(gpu))
     }
 
+    /// The same adapter once more, as a device of its own.
+    pub(super) fn reopen(&self) -> Result<Arc<Self>> {
+        Self::from_adapter(&self.adapter)
+    }
+
     /// What the adapter is.
     pub fn summary(&self) -> &AdapterSummary {
         &self.summary
@@ -89,6 +96,11 @@ impl Gpu {
     /// What its kernels may use.
     pub fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    /// Whether its kernels can load and store 16-bit floats.
+    pub fn has_half(&self) -> bool {
+        self.device.features().contains(wgpu::Features::SHADER_F16)
     }
 
     /// Bytes that the allocator of device memory has given out, where there is one that says so.

@@ -64,7 +64,7 @@ impl Twins {
 
     /// Made of the texts of all kernels, which hold nothing of the network.
     fn key(&self) -> String {
-        let clip = self.update.clip_norm().map(|largest| clip_launches(&self.parameters, largest));
+        let clip = self.update.clip_norm().map(|largest| clip_launches(&self.parameters, largest, 1.0));
         let sum = matches!(self.ending, Ending::UpdateBySum(_)).then(|| accumulate_launch(&self.parameters));
         let launches: Vec<Launch> =
             clip.into_iter().flatten().chain(sum).chain([self.update.launch(&self.parameters)]).collect();
@@ -77,7 +77,8 @@ impl Twins {
         let found = self.on_gpu(gpu)?;
         let pairs = wrong.iter().zip(&found).enumerate();
         Ok(pairs.into_iter().find_map(|(i, (expected, found))| {
-            let comparison = Comparison { expected, magnitude: expected, tolerance: Tolerance::Transcendental };
+            let comparison =
+                Comparison { expected, magnitude: expected, tolerance: Tolerance::Transcendental, half: false };
             let what = if i == 0 { "parameters".to_owned() } else { format!("moment {i}") };
             // Each of the two may be off by the bound.
             comparison.objection(found, |_, bound| Some(2.0 * bound)).map(|text| format!("{what}: {text}"))

@@ -4,19 +4,31 @@ use super::context::Gpu;
 use super::program::Program;
 use super::weights::Weights;
 use crate::error::{Error, Result};
-use crate::graph::{Ending, Graph, Layout, Op, Value};
-use crate::tensor::{Meta, Tensor};
+use crate::graph::{Ending, Graph, Layout, Op, Value, narrow_where};
+use crate::tensor::{DType, Meta, Tensor};
 
-/// One op as a graph of its own, with its result; inputs are `x0`, `x1`, ….
+/// One op as a graph of its own, with its result; inputs are `x0`, `x1`, …. All floats are f32.
 ///
 /// Errors: if the inputs do not fit the op.
 pub fn lone_graph(op: &Arc<dyn Op>, inputs: &[Meta]) -> Result<(Graph, Value)> {
     let mut graph = Graph::new();
-    let values: Vec<Value> =
-        inputs.iter().enumerate().map(|(i, meta)| graph.input(&format!("x{i}"), meta.clone())).collect();
+    let input = |(i, meta): (usize, &Meta)| graph.input(&format!("x{i}"), meta.computed());
+    let values: Vec<Value> = inputs.iter().enumerate().map(input).collect();
     let output = graph.apply_shared(op.clone(), &values)?;
     graph.output("output", output);
     Ok((graph, output))
+}
+
+/// The same, with inputs and result kept as `inputs` and `result` say.
+///
+/// Errors: as for [`lone_graph`].
+pub(super) fn lone_graph_in(op: &Arc<dyn Op>, inputs: &[Meta], result: DType) -> Result<Graph> {
+    let (mut graph, output) = lone_graph(op, inputs)?;
+    narrow_where(&mut graph, |value, _| match inputs.get(value.index()) {
+        Some(meta) => meta.dtype == DType::F16,
+        None => value == output && result == DType::F16,
+    });
+    Ok(graph)
 }
 
 /// A program for such a graph in which every op takes its kernel number `variant`, or its last.

@@ -8,7 +8,7 @@ use super::weights::{Arenas, Weights};
 use crate::error::{Error, Result};
 use crate::graph::{
     Binding, Ending, Footprint, Graph, Kernel, Kind, Launch, Layout, Node, Place, Plan, Update, Value,
-    accumulate_launch, clip_launches,
+    accumulate_launch, clip_launches, kernels,
 };
 use crate::tensor::{Meta, Tensor};
 
@@ -145,8 +145,13 @@ impl Program {
     fn record_ending(&mut self, ending: &Ending) -> Result<()> {
         match ending {
             Ending::Nothing => Ok(()),
-            Ending::Update(update) => self.record_update(update.as_ref(), false),
-            Ending::UpdateBySum(update) => self.record_update(update.as_ref(), true),
+            Ending::Update(update) => {
+                let scale = self.plan.graph.gradient_scale();
+                self.record_update(update.as_ref(), &self.weights.arenas().gradient.clone(), scale)
+            }
+            Ending::UpdateBySum(update) => {
+                self.record_update(update.as_ref(), &self.weights.arenas().sum()?.clone(), 1.0)
+            }
             Ending::Accumulate => {
                 let arenas = self.weights.arenas();
                 let bound = [&arenas.gradient, arenas.sum()?].map(wgpu::Buffer::as_entire_buffer_binding);
@@ -159,14 +164,17 @@ impl Program {
         }
     }
 
-    fn record_update(&mut self, update: &dyn Update, by_sum: bool) -> Result<()> {
+    /// The update by gradients that are `scale` times too large.
+    fn record_update(&mut self, update: &dyn Update, gradients: &wgpu::Buffer, scale: f32) -> Result<()> {
         let arenas = self.weights.arenas();
         let layout = &arenas.parameters;
-        let gradients = if by_sum { arenas.sum()? } else { &arenas.gradient };
-        let norm = &arenas.norm;
-        self.gpu.queue.write_buffer(norm, 0, bytemuck::bytes_of(&1.0_f32));
+        let norm = &match update.clip_norm() {
+            Some(_) => arenas.norm.clone(),
+            None => self.gpu.buffer("gradient scale", 4),
+        };
+        self.gpu.queue.write_buffer(norm, 0, bytemuck::bytes_of(&(1.0 / scale)));
         if let Some(largest) = update.clip_norm() {
-            for launch in clip_launches(layout, largest) {
+            for launch in clip_launches(layout, largest, scale) {
                 let bound: Vec<_> = launch
                     .bindings
                     .iter()
@@ -375,7 +383,8 @@ fn plan(
     let kernel = |graph: &Graph, value: Value| {
         let node = graph.node(value);
         let metas: Vec<&Meta> = node.inputs.iter().map(|&v| graph.meta(v)).collect();
-        let mut kernels = node.op().expect("steps are ops").kernels(&metas, &node.meta, gpu.capabilities());
+        let op = node.op().expect("steps are ops");
+        let mut kernels = kernels(op.as_ref(), &metas, &node.meta, gpu.capabilities());
         kernels.swap_remove(choose(node, &kernels))
     };
     let plan = Plan::new(graph, parameters, states, true, |graph, value| kernel(graph, value).scratch)?;

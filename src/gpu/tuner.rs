@@ -1,16 +1,16 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::adapter::AdapterSummary;
 use super::certify::{Witness, draw, values};
 use super::choices::{Choices, Known, key};
 use super::context::Gpu;
-use super::lone::{lone_graph, lone_program};
+use super::lone::{lone_graph_in, lone_program};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Kernel, Node, Op, settle, views};
-use crate::tensor::Meta;
+use crate::graph::{self, Graph, Kernel, Node, Op, settle, views};
+use crate::tensor::{DType, Meta};
 
 /// What programs may spend on measuring kernels when they are compiled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub enum Tuning {
 const CERTIFYING: Duration = Duration::from_secs(10);
 /// An op is measured if it has this share of a program's operations.
 const LEAST_SHARE: f64 = 0.02;
+/// Ops to compare from which on a second device pays.
+const SHARED: usize = 4;
 /// Elements of an op's inputs above which it is certified on a small batch.
 const SMALL: usize = 1 << 16;
 /// Time over which runs of a kernel are averaged.
@@ -51,6 +53,7 @@ struct Candidate {
     key: String,
     op: Arc<dyn Op>,
     inputs: Vec<Meta>,
+    result: DType,
     kernels: Vec<Kernel>,
     flops: u64,
     /// Whether nothing was known of it.
@@ -158,14 +161,17 @@ impl Gpu {
         for (_, node) in graph.iter().filter(|(value, _)| !views[value.index()]) {
             let Some(op) = node.op().filter(|op| !op.is_alias()) else { continue };
             let metas: Vec<&Meta> = node.inputs.iter().map(|&v| graph.meta(v)).collect();
-            let kernels = op.kernels(&metas, &node.meta, self.capabilities());
-            let (key, flops) = (key(op.as_ref(), &kernels), op.flops(&metas, &node.meta));
+            let kernels = graph::kernels(op.as_ref(), &metas, &node.meta, self.capabilities());
+            let computed: Vec<Meta> = metas.iter().map(|meta| meta.computed()).collect();
+            let flops = op.flops(&computed.iter().collect::<Vec<_>>(), &node.meta);
+            let key = key(op.as_ref(), &kernels);
             let inputs = metas.into_iter().cloned().collect();
             let candidate = || Candidate {
                 new: !self.tuner().known.kernels.contains_key(&key),
                 key: key.clone(),
                 op: op.clone(),
                 inputs,
+                result: node.meta.dtype,
                 kernels,
                 flops: 0,
                 compared_in: Duration::ZERO,
@@ -222,34 +228,67 @@ impl Gpu {
     }
 
     /// Compares the kernels that will be taken with the CPU, replacing those that fail. Whether anything is new.
+    ///
+    /// A software driver compiles a kernel when it first runs, one after the other on a device: there a second device takes
+    /// every other op, and the first finds in the driver's own cache what that one compiled.
     fn certify_all(self: &Arc<Self>, candidates: &mut [Candidate]) -> Result<bool> {
-        let start = Instant::now();
-        let within = self.tuner().comparing;
-        let mut news = false;
-        for candidate in candidates {
-            let began = start.elapsed();
-            let mut witness = None;
-            loop {
-                let mut known = self.known(candidate);
-                let number = self.tuner().choose(&candidate.key, &candidate.kernels);
-                let Some(number) = number else { return Err(self.refusal(candidate, &known)) };
-                let variant = candidate.kernels[number].variant.clone();
-                if known.certified.contains(&variant) || start.elapsed() >= within {
-                    break;
-                }
-                let witness = match &mut witness {
-                    Some(witness) => witness,
-                    none => none.insert(Witness::new(&candidate.op, &candidate.small_inputs(self))?),
-                };
-                match witness.objection(self, number) {
-                    Some(objection) => drop(known.failed.insert(variant, objection)),
-                    None => drop(known.certified.insert(variant)),
-                }
-                self.tuner().known.kernels.insert(candidate.key.clone(), known);
-                news = true;
+        let deadline = Instant::now() + self.tuner().comparing;
+        let due = |candidate: &&mut Candidate| !self.is_certain(candidate);
+        let due: Vec<&mut Candidate> = candidates.iter_mut().filter(due).collect();
+        let second = match due.len() {
+            SHARED.. if self.summary().software => self.reopen().ok(),
+            _ => None,
+        };
+        let queue = Mutex::new(due.into_iter());
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let work = |gpu: &Arc<Self>| -> Result<bool> {
+            let mut news = false;
+            while let Some(candidate) = next() {
+                news |= self.certify(candidate, gpu, deadline)?;
             }
-            candidate.compared_in = candidate.compared_in.max(start.elapsed() - began);
+            Ok(news)
+        };
+        std::thread::scope(|scope| {
+            let helper = second.as_ref().map(|gpu| scope.spawn(|| work(gpu)));
+            let here = work(self);
+            let there =
+                helper.map_or(Ok(false), |helper| helper.join().unwrap_or_else(|e| std::panic::resume_unwind(e)));
+            Ok(here? | there?)
+        })
+    }
+
+    /// Whether the kernel that comes first has agreed with the CPU.
+    fn is_certain(&self, candidate: &Candidate) -> bool {
+        let tuner = self.tuner();
+        let known = tuner.known.kernels.get(&candidate.key);
+        let chosen = tuner.choose(&candidate.key, &candidate.kernels);
+        chosen.zip(known).is_some_and(|(number, known)| known.certified.contains(&candidate.kernels[number].variant))
+    }
+
+    /// Compares an op's kernels on `gpu` with the CPU until one agrees, or time is up. Whether anything is new.
+    fn certify(&self, candidate: &mut Candidate, gpu: &Arc<Self>, deadline: Instant) -> Result<bool> {
+        let began = Instant::now();
+        let (mut witness, mut news) = (None, false);
+        loop {
+            let mut known = self.known(candidate);
+            let number = self.tuner().choose(&candidate.key, &candidate.kernels);
+            let Some(number) = number else { return Err(self.refusal(candidate, &known)) };
+            let variant = candidate.kernels[number].variant.clone();
+            if known.certified.contains(&variant) || Instant::now() >= deadline {
+                break;
+            }
+            let witness = match &mut witness {
+                Some(witness) => witness,
+                none => none.insert(Witness::new(&candidate.op, &candidate.small_inputs(self), candidate.result)?),
+            };
+            match witness.objection(gpu, number) {
+                Some(objection) => drop(known.failed.insert(variant, objection)),
+                None => drop(known.certified.insert(variant)),
+            }
+            self.tuner().known.kernels.insert(candidate.key.clone(), known);
+            news = true;
         }
+        candidate.compared_in = candidate.compared_in.max(began.elapsed());
         Ok(news)
     }
 
@@ -298,7 +337,7 @@ impl Candidate {
     /// Milliseconds of each variant that has not failed, as far as `left` allows; of none, if that is not two.
     fn measure(&self, gpu: &Arc<Gpu>, known: &Known, left: Duration) -> Result<BTreeMap<String, f64>> {
         let start = Instant::now();
-        let (graph, _) = lone_graph(&self.op, &self.inputs)?;
+        let graph = lone_graph_in(&self.op, &self.inputs, self.result)?;
         let inputs = draw(&self.op, &self.inputs, values);
         let mut times = BTreeMap::new();
         let mut dearest = self.compared_in;
@@ -342,9 +381,11 @@ impl Candidate {
             _ => meta.clone(),
         };
         let small: Vec<Meta> = self.inputs.iter().map(cut).collect();
-        let metas: Vec<&Meta> = small.iter().collect();
-        let same = self.op.infer(&metas).is_ok_and(|output| {
-            key(self.op.as_ref(), &self.op.kernels(&metas, &output, gpu.capabilities())) == self.key
+        let computed: Vec<Meta> = small.iter().map(Meta::computed).collect();
+        let same = self.op.infer(&computed.iter().collect::<Vec<_>>()).is_ok_and(|output| {
+            let metas: Vec<&Meta> = small.iter().collect();
+            let output = if self.result == DType::F16 { Meta::new(output.shape, self.result) } else { output };
+            key(self.op.as_ref(), &graph::kernels(self.op.as_ref(), &metas, &output, gpu.capabilities())) == self.key
         });
         if same { small } else { self.inputs.clone() }
     }

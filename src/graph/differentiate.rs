@@ -16,7 +16,9 @@ impl Graph {
         let wanted = self.depends_on(wrt);
         let mut grads: Vec<Option<Value>> = vec![None; self.nodes.len()];
         let shape = self.shape(loss).clone();
-        grads[loss.index()] = Some(self.constant(Tensor::new(shape, vec![1.0_f32])?));
+        let one = self.constant(Tensor::new(shape, vec![1.0_f32])?);
+        grads[loss.index()] = Some(one);
+        self.seed = Some((loss, one));
         for index in (0..=loss.index()).rev() {
             let Some(grad) = grads[index] else { continue };
             let node = self.nodes[index].clone();

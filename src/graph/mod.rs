@@ -9,6 +9,7 @@
 mod differentiate;
 mod expression;
 mod fuse;
+mod half;
 mod kernel;
 mod op;
 mod optimize;
@@ -23,6 +24,8 @@ mod update;
 use std::sync::Arc;
 
 pub use expression::{BLOCK, BlockInput, Expression, Function, Operand, Term, exp};
+pub use half::kernels;
+pub(crate) use half::narrow_where;
 pub use kernel::{Binding, Capabilities, Kernel, Launch, MAX_WORKGROUPS, spread, wgsl_f32};
 pub use op::{Backward, Op};
 pub use optimize::{Passes, optimize};
@@ -101,6 +104,9 @@ pub struct Graph {
     updates: Vec<(Value, Value)>,
     gradients: Vec<(Value, Value)>,
     kept: Vec<Value>,
+    /// A loss that was differentiated, and the constant 1 from which its gradients start.
+    seed: Option<(Value, Value)>,
+    gradient_scale: Option<f32>,
 }
 
 impl Graph {
@@ -187,6 +193,11 @@ impl Graph {
     pub(crate) fn set_gradient(&mut self, parameter: Value, gradient: Value) {
         debug_assert_eq!(self.meta(parameter), self.meta(gradient));
         self.gradients.push((parameter, gradient));
+    }
+
+    /// How many times too large the gradients are.
+    pub fn gradient_scale(&self) -> f32 {
+        self.gradient_scale.unwrap_or(1.0)
     }
 
     /// All nodes in order of computation.

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Graph, Kind, Node, Op, Value, fuse, remat};
+use super::{Graph, Kind, Node, Op, Value, fuse, half, remat};
 use crate::error::Result;
 use crate::tensor::{Array, Tensor};
 
@@ -16,21 +16,28 @@ pub struct Passes {
     pub remat: bool,
     /// Merge ops that the CPU computes in one pass over memory, as [`Op::absorb`] says.
     pub absorb: bool,
+    /// Keep large intermediate values of a training step in 16 bits: for GPUs that have them.
+    pub half: bool,
 }
 
 impl Passes {
     /// What suits all devices and costs nothing.
-    pub const ALL: Self = Self { fuse: true, share: true, remat: false, absorb: false };
+    pub const ALL: Self = Self { fuse: true, share: true, remat: false, absorb: false, half: false };
     /// What suits the CPU and costs nothing.
     pub const CPU: Self = Self { absorb: true, ..Self::ALL };
     /// Each op by itself, as described.
-    pub const NONE: Self = Self { fuse: false, share: false, remat: false, absorb: false };
+    pub const NONE: Self = Self { fuse: false, share: false, remat: false, absorb: false, half: false };
 }
 
 /// The graph as it is to be executed: lowered, without ops on which no result depends, and, as `passes` says, with
 /// equal ops shared and chains fused. Inputs, parameters and states all stay.
 pub fn optimize(graph: &Graph, passes: Passes) -> Result<Graph> {
     let mut graph = graph.clone();
+    // Predictions stay what they are in f32.
+    let in_half = passes.half && !graph.gradients.is_empty();
+    if in_half {
+        half::scale_gradients(&mut graph);
+    }
     while let Some(lowered) = lower(&graph)? {
         graph = lowered;
     }
@@ -44,6 +51,9 @@ pub fn optimize(graph: &Graph, passes: Passes) -> Result<Graph> {
     }
     if passes.remat {
         graph = remat::remat(&graph)?;
+    }
+    if in_half {
+        half::narrow(&mut graph);
     }
     Ok(graph)
 }
@@ -84,6 +94,7 @@ impl Rewrite {
         self.graph.updates = old.updates.iter().map(|&(s, v)| (at(s), at(v))).collect();
         self.graph.kept = old.kept.iter().map(|&v| at(v)).collect();
         self.graph.gradients = old.gradients.iter().map(|&(p, v)| (at(p), at(v))).collect();
+        self.graph.gradient_scale = old.gradient_scale;
         self.graph
     }
 }

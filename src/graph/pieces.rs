@@ -11,7 +11,7 @@ pub(super) fn whole(graph: &Graph, mut value: Value) -> (Value, usize) {
     (value, offset)
 }
 
-fn source(graph: &Graph, value: Value) -> Option<(Value, usize)> {
+pub(super) fn source(graph: &Graph, value: Value) -> Option<(Value, usize)> {
     let node = graph.node(value);
     let &input = node.inputs.first()?;
     node.op()?.piece(graph.meta(input)).map(|start| (input, start))

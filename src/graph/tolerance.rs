@@ -32,6 +32,14 @@ impl Tolerance {
     }
 }
 
+/// The largest f16.
+const LARGEST: f64 = 65504.0;
+
+/// What an f16 may be off: half of its last bit, and a bit more where two numbers close to each other round apart.
+fn rounding(value: f64) -> f64 {
+    1.001 * value.abs() * 2_f64.powi(-11) + 2_f64.powi(-25)
+}
+
 /// A result beside what it should be.
 #[derive(Clone, Copy)]
 pub struct Comparison<'a> {
@@ -41,13 +49,15 @@ pub struct Comparison<'a> {
     pub magnitude: &'a Array,
     /// How far it may lie from it.
     pub tolerance: Tolerance,
+    /// Whether it is kept in 16 bits.
+    pub half: bool,
 }
 
 impl Comparison<'_> {
     /// What is wrong with `result`: the worst element. `allowed` makes the allowed difference of an element from its
     /// number and its bound; where it gives none, the element does not count.
     pub fn objection(&self, result: &Array, allowed: impl Fn(usize, f64) -> Option<f64>) -> Option<String> {
-        let Self { expected, magnitude, tolerance } = self;
+        let Self { expected, magnitude, tolerance, half } = self;
         if result.shape != expected.shape {
             return Some(format!("shape {} instead of {}", result.shape, expected.shape));
         }
@@ -60,6 +70,8 @@ impl Comparison<'_> {
         let mut worst: Option<(f64, String)> = None;
         for (i, (&got, &wanted)) in result.data.iter().zip(&expected.data).enumerate() {
             let bound = tolerance.bound(wanted, magnitude.data[i].abs(), largest[i / row]);
+            let (wanted, bound) =
+                if *half { (wanted.clamp(-LARGEST, LARGEST), bound + rounding(wanted)) } else { (wanted, bound) };
             let Some(allowed) = allowed(i, bound) else { continue };
             let off = (got - wanted).abs();
             let fails = off > allowed || off.is_nan();

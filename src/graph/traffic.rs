@@ -19,8 +19,8 @@ impl Plan {
     /// Floating-point operations of a step, by the definition of its op.
     pub fn step_flops(&self, step: &Step) -> u64 {
         let node = self.graph.node(step.value);
-        let metas: Vec<&Meta> = node.inputs.iter().map(|&v| self.graph.meta(v)).collect();
-        node.op().map_or(0, |op| op.flops(&metas, &node.meta))
+        let metas: Vec<Meta> = node.inputs.iter().map(|&v| self.graph.meta(v).computed()).collect();
+        node.op().map_or(0, |op| op.flops(&metas.iter().collect::<Vec<_>>(), &node.meta))
     }
 
     /// Bytes that a run moves through memory: those of its steps, of the copies to gradients and states, and of the update.

@@ -81,13 +81,14 @@ pub struct UpdatePiece<'a> {
 /// Partial sums of squared gradients; in the norm's buffer they follow the scale.
 pub const NORM_PARTIALS: usize = 256;
 
-/// Two dispatches which sum the squared gradients in a fixed order and leave `min(1, largest / norm)` in element 0.
-pub fn clip_launches(layout: &Layout, largest: f32) -> [Launch; 2] {
+/// Two dispatches which sum the squared gradients in a fixed order and leave `min(1, largest / norm) / scale` in element 0,
+/// where the gradients are `scale` times too large.
+pub fn clip_launches(layout: &Layout, largest: f32, scale: f32) -> [Launch; 2] {
     let text = include_str!("../../shaders/gradient_norm.wgsl");
     let stage = |finish: usize| {
         Launch::new("gradient_norm.wgsl", text)
             .constants([("PARTIALS", NORM_PARTIALS), ("FINISH", finish)])
-            .float_constants([("LARGEST", largest)])
+            .float_constants([("LARGEST", largest), ("SCALE", scale)])
             .params([layout.len()])
             .bindings([Binding::Gradients, Binding::Scratch(0)])
     };

@@ -29,6 +29,7 @@ fn to_bytes<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) -> Res
     let view = |(name, tensor): (&'a str, &'a Tensor)| {
         let dtype = match tensor.dtype() {
             DType::F32 => Dtype::F32,
+            DType::F16 => Dtype::F16,
             DType::I32 => Dtype::I32,
             DType::U8 => Dtype::U8,
         };

@@ -13,6 +13,8 @@ pub use dtype::DType;
 pub use shape::{Meta, Shape};
 pub use view::{View, ViewMut};
 
+use half::f16;
+
 use crate::error::{Error, Result};
 
 /// A dense array in host memory, row-major.
@@ -27,6 +29,8 @@ pub struct Tensor {
 pub enum Data {
     /// 32-bit floats.
     F32(Vec<f32>),
+    /// 16-bit floats.
+    F16(Vec<f16>),
     /// Class ids and row indices.
     I32(Vec<i32>),
     /// Image bytes.
@@ -51,6 +55,7 @@ impl Tensor {
         let n = meta.shape.elements();
         let data = match meta.dtype {
             DType::F32 => Data::F32(vec![0.0; n]),
+            DType::F16 => Data::F16(vec![f16::ZERO; n]),
             DType::I32 => Data::I32(vec![0; n]),
             DType::U8 => Data::U8(vec![0; n]),
         };
@@ -66,6 +71,7 @@ impl Tensor {
     pub fn from_array(array: &Array, dtype: DType) -> Self {
         let data = match dtype {
             DType::F32 => Data::F32(array.data.iter().map(|&x| x as f32).collect()),
+            DType::F16 => Data::F16(array.data.iter().map(|&x| f16::from_f64(x)).collect()),
             DType::I32 => Data::I32(array.data.iter().map(|&x| x as i32).collect()),
             DType::U8 => Data::U8(array.data.iter().map(|&x| x as u8).collect()),
         };
@@ -76,10 +82,16 @@ impl Tensor {
     pub fn to_array(&self) -> Array {
         let data = match &self.data {
             Data::F32(v) => v.iter().map(|&x| f64::from(x)).collect(),
+            Data::F16(v) => v.iter().map(|&x| f64::from(x)).collect(),
             Data::I32(v) => v.iter().map(|&x| f64::from(x)).collect(),
             Data::U8(v) => v.iter().map(|&x| f64::from(x)).collect(),
         };
         Array { shape: self.shape.clone(), data }
+    }
+
+    /// The same values in f32.
+    pub fn to_f32(&self) -> Self {
+        Self::from_array(&self.to_array(), DType::F32)
     }
 
     /// A tensor from raw bytes, little-endian.
@@ -88,6 +100,7 @@ impl Tensor {
     pub fn from_bytes(meta: &Meta, bytes: &[u8]) -> Result<Self> {
         let data = match meta.dtype {
             DType::F32 => Data::F32(bytemuck::pod_collect_to_vec(bytes)),
+            DType::F16 => Data::F16(bytemuck::pod_collect_to_vec(bytes)),
             DType::I32 => Data::I32(bytemuck::pod_collect_to_vec(bytes)),
             DType::U8 => Data::U8(bytes.to_vec()),
         };
@@ -119,6 +132,7 @@ impl Tensor {
     pub fn dtype(&self) -> DType {
         match self.data {
             Data::F32(_) => DType::F32,
+            Data::F16(_) => DType::F16,
             Data::I32(_) => DType::I32,
             Data::U8(_) => DType::U8,
         }
@@ -160,6 +174,7 @@ impl Tensor {
     pub fn bytes(&self) -> &[u8] {
         match &self.data {
             Data::F32(v) => bytemuck::cast_slice(v),
+            Data::F16(v) => bytemuck::cast_slice(v),
             Data::I32(v) => bytemuck::cast_slice(v),
             Data::U8(v) => v,
         }
@@ -171,6 +186,7 @@ impl Data {
     pub fn len(&self) -> usize {
         match self {
             Self::F32(v) => v.len(),
+            Self::F16(v) => v.len(),
             Self::I32(v) => v.len(),
             Self::U8(v) => v.len(),
         }
@@ -184,6 +200,7 @@ impl Data {
     fn dtype(&self) -> DType {
         match self {
             Self::F32(_) => DType::F32,
+            Self::F16(_) => DType::F16,
             Self::I32(_) => DType::I32,
             Self::U8(_) => DType::U8,
         }

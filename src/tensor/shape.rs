@@ -140,6 +140,12 @@ impl Meta {
         Self::new(shape, DType::I32)
     }
 
+    /// As ops see it: whatever is kept in 16 bits is f32 to them.
+    pub fn computed(&self) -> Self {
+        let dtype = if self.dtype == DType::F16 { DType::F32 } else { self.dtype };
+        Self::new(self.shape.clone(), dtype)
+    }
+
     /// Extents.
     pub fn dims(&self) -> &[usize] {
         self.shape.dims()

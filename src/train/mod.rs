@@ -5,6 +5,7 @@
 
 mod fit;
 pub mod optimizers;
+mod precision;
 mod run_folder;
 mod schedule;
 mod session;
@@ -13,6 +14,7 @@ mod task;
 
 pub use fit::{Best, EpochReport, Observer, Plan, Progress, Quiet, StepOf, fit};
 pub use optimizers::{Adam, Optimizer, RmsProp, Sgd};
+pub use precision::Precision;
 pub use run_folder::{Kept, RunFolder};
 pub use schedule::Schedule;
 pub use session::{MemoryOptions, Session, StepResult};

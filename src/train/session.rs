@@ -2,7 +2,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::Task;
+use super::{Precision, Task};
 use crate::data::{Batch, Loader};
 use crate::device::{Device, Program, Weights};
 use crate::error::{Error, Result};
@@ -18,6 +18,7 @@ pub struct Session<T: Task> {
     update: Option<Arc<dyn Update>>,
     seed: u32,
     memory: MemoryOptions,
+    passes: Passes,
     /// Pictures of the largest step prepared so far, and how many of them are computed at once.
     prepared: (usize, usize),
     training: HashMap<Form, Program>,
@@ -36,6 +37,8 @@ pub struct MemoryOptions {
     pub limit: Option<u64>,
     /// Compute forward values again for the backward pass instead of keeping them.
     pub remat: bool,
+    /// How intermediate values of a training step are kept.
+    pub precision: Precision,
 }
 
 /// Which of the programs of a training step.
@@ -86,6 +89,7 @@ impl<T: Task> Session<T> {
             update,
             seed,
             memory: MemoryOptions::default(),
+            passes: device.passes(),
             prepared: (0, usize::MAX),
             training: HashMap::new(),
             inference: HashMap::new(),
@@ -95,8 +99,11 @@ impl<T: Task> Session<T> {
     }
 
     /// With other habits in the use of memory than to take what it needs.
-    pub fn with_memory(self, memory: MemoryOptions) -> Self {
-        Self { memory, ..self }
+    ///
+    /// Errors: if the device does not have the precision.
+    pub fn with_memory(self, memory: MemoryOptions) -> Result<Self> {
+        let passes = Passes { remat: memory.remat, ..memory.precision.passes(&self.device)? };
+        Ok(Self { memory, passes, ..self })
     }
 
     /// What it is for.
@@ -171,7 +178,7 @@ impl<T: Task> Session<T> {
         let sizes = [part, n % part, rest.min(part), rest % part].into_iter().filter(|&size| size > 0).collect();
         let graph = self.task.training_graph(part, self.seed)?;
         self.expect_within_limit(part, n > part, &self.footprint(&graph)?)?;
-        self.device.prepare(&graph, self.passes())?;
+        self.device.prepare(&graph, self.passes)?;
         let footprint = self.footprint_of_sizes(&sizes)?;
         let bytes = self.expect_within_limit(part, n > part, &footprint)?;
         self.weights.reserve(&footprint)?;
@@ -179,12 +186,8 @@ impl<T: Task> Session<T> {
         Ok(bytes)
     }
 
-    fn passes(&self) -> Passes {
-        Passes { remat: self.memory.remat, ..self.device.passes() }
-    }
-
     fn footprint(&self, graph: &Graph) -> Result<Footprint> {
-        self.device.footprint(graph, &self.weights, self.passes())
+        self.device.footprint(graph, &self.weights, self.passes)
     }
 
     /// Bytes of everything.
@@ -229,7 +232,7 @@ impl<T: Task> Session<T> {
                 Form::Part(n) => (self.task.training_graph(n, self.seed)?, Ending::Accumulate),
                 Form::Update => (Graph::new(), Ending::UpdateBySum(update)),
             };
-            let program = self.device.compile_with(&graph, &self.weights, ending, self.passes())?;
+            let program = self.device.compile_with(&graph, &self.weights, ending, self.passes)?;
             self.training.insert(form, program);
         }
         Ok(self.training.get_mut(&form).expect("it was just made"))
@@ -250,8 +253,9 @@ impl<T: Task> Session<T> {
         }
         let mut done = Vec::new();
         for range in parts(n, self.part()) {
-            let (share, keep) = (range.len() as f32 / n as f32, if range.start == 0 { 0.0 } else { 1.0 });
             let form = Form::Part(range.len());
+            let share = range.len() as f32 / n as f32 / self.program(form)?.plan().graph.gradient_scale();
+            let keep = if range.start == 0 { 0.0 } else { 1.0 };
             done.extend(self.start(batch, range, form, step, &[share, keep])?);
         }
         self.program(Form::Update)?.run(&scalars)?;

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Optimizer, Schedule};
+use super::{Optimizer, Precision, Schedule};
 use crate::data::{Augment, Cache, Normalize};
 
 /// Every setting of a run, as resolved: `config.toml`. Training again from it repeats the run.
@@ -38,6 +38,9 @@ pub struct Settings {
     /// Whether forward values are computed again for the backward pass instead of kept.
     #[serde(default)]
     pub remat: bool,
+    /// How intermediate values of a training step are kept.
+    #[serde(default)]
+    pub precision: Precision,
     /// The learning rate that the schedule scales.
     pub learning_rate: f64,
     /// How it changes.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use ocellus::graph::{
-    Binding, Capabilities, Graph, Kernel, Launch, Layout, Passes, accumulate_launch, clip_launches, optimize,
+    self, Binding, Capabilities, Graph, Kernel, Launch, Layout, Passes, accumulate_launch, clip_launches, optimize,
 };
 use ocellus::ops::{FAMILIES, Sample};
-use ocellus::tensor::Meta;
+use ocellus::tensor::{DType, Meta};
 use ocellus::train::Optimizer;
 
 /// One launch with what it binds.
@@ -27,8 +27,8 @@ pub fn capabilities() -> Vec<Capabilities> {
 }
 
 /// The launches of every op on every sample in every variant, and of the optimizers; each text once, with the smallest
-/// buffers it occurs with.
-pub fn launches() -> Vec<Described> {
+/// buffers it occurs with. Maps of features are kept in each of `maps`.
+pub fn launches(maps: &[DType]) -> Vec<Described> {
     let mut found: BTreeMap<String, Described> = BTreeMap::new();
     let mut keep = |d: Described| {
         let words = |d: &Described| d.buffers.iter().map(|b| b.1).sum::<usize>();
@@ -39,14 +39,20 @@ pub fn launches() -> Vec<Described> {
     };
     for capabilities in capabilities() {
         for sample in FAMILIES.iter().flat_map(|f| (f.samples)()) {
-            of_sample(&sample, &capabilities).into_iter().for_each(&mut keep);
+            for &dtype in maps {
+                of_sample(&sample, dtype, &capabilities).into_iter().for_each(&mut keep);
+            }
         }
     }
     optimizers().into_iter().for_each(&mut keep);
     found.into_values().collect()
 }
 
-fn of_sample(sample: &Sample, capabilities: &Capabilities) -> Vec<Described> {
+fn of_sample(sample: &Sample, maps: DType, capabilities: &Capabilities) -> Vec<Described> {
+    let kept = |meta: &Meta| match meta.dtype {
+        DType::F32 if meta.dims().len() >= 3 => Meta::new(meta.shape.clone(), maps),
+        dtype => Meta::new(meta.shape.clone(), dtype),
+    };
     let mut graph = Graph::new();
     let inputs: Vec<_> =
         sample.metas().iter().enumerate().map(|(i, m)| graph.input(&format!("x{i}"), (*m).clone())).collect();
@@ -57,12 +63,13 @@ fn of_sample(sample: &Sample, capabilities: &Capabilities) -> Vec<Described> {
     let mut all = Vec::new();
     for node in graph.nodes() {
         let Some(op) = node.op().filter(|op| !op.is_alias()) else { continue };
-        let metas: Vec<&Meta> = node.inputs.iter().map(|&v| graph.meta(v)).collect();
-        let kernels = op.kernels(&metas, &node.meta, capabilities);
+        let metas: Vec<Meta> = node.inputs.iter().map(|&v| kept(graph.meta(v))).collect();
+        let (metas, output): (Vec<&Meta>, _) = (metas.iter().collect(), kept(&node.meta));
+        let kernels = graph::kernels(op.as_ref(), &metas, &output, capabilities);
         let for_cpu_only = op.name().starts_with("conv2d_max_pool2d");
         assert_eq!(kernels.is_empty(), for_cpu_only, "{} on {}", op.name(), sample.describe());
         for kernel in &kernels {
-            all.extend(of_kernel(op.name(), kernel, &metas, &node.meta));
+            all.extend(of_kernel(op.name(), kernel, &metas, &output));
         }
     }
     all
@@ -98,7 +105,7 @@ fn optimizers() -> Vec<Described> {
             .collect(),
         launch,
     };
-    let mut all: Vec<Described> = clip_launches(&layout, 1.0).into_iter().map(|l| describe("clip", l)).collect();
+    let mut all: Vec<Described> = clip_launches(&layout, 1.0, 1.0).into_iter().map(|l| describe("clip", l)).collect();
     all.push(describe("sum of gradients", accumulate_launch(&layout)));
     for name in ["sgd", "adam", "rmsprop"] {
         let update = Optimizer::named(name).unwrap().update();

@@ -63,6 +63,9 @@ pub(super) struct Train {
     /// Save memory: compute forward values again for the backward pass instead of keeping them.
     #[arg(long)]
     remat: bool,
+    /// f32, or f16: keep intermediate values in half the memory, on GPUs that can.
+    #[arg(long, value_name = "f32|f16")]
+    precision: Option<String>,
     /// Learning rate.
     #[arg(long, value_name = "RATE")]
     lr: Option<f64>,
@@ -250,9 +253,9 @@ fn session(kept: &Kept, device: &Device, pictures: usize) -> Result<(Session<Cla
     let Settings { label_smoothing, class_weights, optimizer, seed, .. } = s;
     classifier.weighting = Weighting { label_smoothing: *label_smoothing, class_weights: class_weights.clone() };
     let part = (s.accumulate > 1).then_some(s.batch_size);
-    let memory = MemoryOptions { part, limit: s.memory_limit, remat: s.remat };
+    let memory = MemoryOptions { part, limit: s.memory_limit, remat: s.remat, precision: s.precision };
     let session = Session::new(classifier, device, Some(optimizer.update()), *seed as u32)?;
-    let mut session = session.with_memory(memory);
+    let mut session = session.with_memory(memory)?;
     let step = step_size(s)?;
     let bytes = session.prepare(step.get().min(pictures), pictures % step)?;
     Ok((session, bytes))

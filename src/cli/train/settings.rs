@@ -5,7 +5,7 @@ use crate::cli::Common;
 use crate::data::{Augment, Cache, Dataset, Normalize, Probe};
 use crate::error::{Error, Result};
 use crate::nn::{Model, zoo};
-use crate::train::{Optimizer, Schedule, Settings};
+use crate::train::{Optimizer, Precision, Schedule, Settings};
 
 impl Train {
     /// Every setting: from the command line, else an earlier run, else the default.
@@ -45,6 +45,7 @@ impl Train {
         s.accumulate = self.accumulate.map_or(s.accumulate, |n| n as usize);
         s.memory_limit = self.memory_limit.or(s.memory_limit);
         s.remat |= self.remat;
+        s.precision = self.precision.as_deref().map_or(Ok(s.precision), str::parse::<Precision>)?;
         self.set_optimizer(&mut s)?;
         s.schedule = self.schedule.as_deref().map_or(Ok(s.schedule), str::parse::<Schedule>)?;
         s.warmup = self.warmup.unwrap_or(s.warmup);
@@ -126,6 +127,7 @@ impl Train {
             accumulate: 1,
             memory_limit: None,
             remat: false,
+            precision: Precision::default(),
             learning_rate: 0.0,
             schedule: Schedule::default(),
             warmup: 0.0,
