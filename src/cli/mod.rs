@@ -1,6 +1,7 @@
 //! The command: what a user types, checked once and handed to the library as plain values. One file per command.
 
 mod bench;
+mod compare;
 mod completions;
 mod devices;
 mod evaluate;
@@ -59,6 +60,8 @@ enum Command {
     Evaluate(evaluate::Evaluate),
     /// Say what pictures show.
     Predict(predict::Predict),
+    /// Show runs side by side: settings that differ, and results.
+    Compare(compare::Compare),
     /// Describe a network: layers, shapes, parameters, operations, memory.
     Summary(summary::Summary),
     /// List the adapters networks can run on.
@@ -78,6 +81,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Train(args) => args.run(&common),
         Command::Evaluate(args) => args.run(&common),
         Command::Predict(args) => args.run(&common),
+        Command::Compare(args) => args.run(&common),
         Command::Summary(args) => args.run(&common),
         Command::Devices(args) => args.run(&common),
         Command::Bench(args) => args.run(&common),
@@ -134,6 +138,10 @@ fn catch_interrupts() -> Result<()> {
         }
     })
     .map_err(|e| Error::config(format!("could not catch Ctrl-C: {e}")))
+}
+
+fn interrupt() {
+    INTERRUPTED.store(true, Ordering::SeqCst);
 }
 
 fn interrupted() -> bool {

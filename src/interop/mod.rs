@@ -1,3 +1,4 @@
 //! Files of other programs, one module each: what comes in and goes out are tensors by name.
 
 pub mod safetensors;
+pub mod tensorboard;

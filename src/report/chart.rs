@@ -53,7 +53,7 @@ pub struct Line {
 pub enum Ink {
     /// In one of the palette's colours.
     Color(usize),
-    /// For comparison: thin and grey.
+    /// For comparison: thin and grey, named where one points only.
     Faint,
     /// What would be ideal: dashed.
     Ideal,
@@ -125,7 +125,8 @@ impl Scale {
         match unit {
             Unit::Count => format!("{value:.0}"),
             Unit::Percent => format!("{:.*} %", digits(100.0 * self.step), 100.0 * value),
-            Unit::Plain if self.most.abs().max(self.least.abs()) < 1e-2 && value != 0.0 => format!("{value:.0e}"),
+            Unit::Plain if value == 0.0 => "0".to_owned(),
+            Unit::Plain if self.most.abs().max(self.least.abs()) < 1e-2 => format!("{value:.0e}"),
             Unit::Plain => format!("{value:.*}", digits(self.step)),
         }
     }
@@ -216,7 +217,7 @@ impl Chart {
     }
 
     fn legend(&self) -> Markup {
-        let named: Vec<&Line> = self.lines.iter().filter(|l| !l.name.is_empty()).collect();
+        let named: Vec<&Line> = self.lines.iter().filter(|l| !l.name.is_empty() && l.ink != Ink::Faint).collect();
         let mut columns = Vec::new();
         let mut column = 0.0;
         for line in &named {

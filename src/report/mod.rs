@@ -18,6 +18,7 @@ use maud::Markup;
 use serde::{Deserialize, Serialize};
 
 pub use history::{Epoch, History};
+pub use tables::flatten;
 
 use crate::data::{Batch, Images, Seed};
 use crate::error::{Error, Result};
@@ -133,13 +134,19 @@ pub fn with_intervals(evaluation: Evaluation) -> Evaluation {
     if resamples < LEAST { evaluation } else { evaluation.with_intervals(resamples, Seed(0)) }
 }
 
-/// Writes `train_batch.png`: the first training batch as the network sees it.
+/// Writes `train_batch.png`: the first training batch as the network sees it. Gives the file's bytes, and its width and
+/// height.
 ///
 /// Errors: if `shape` is not that of the batch's images, or the file cannot be written.
-pub fn write_batch(folder: &RunFolder, batch: &Batch, shape: [usize; 3], classes: &[String]) -> Result<Vec<u8>> {
-    let sheet = pictures::contact_sheet(batch, shape, classes)?;
+pub fn write_batch(
+    folder: &RunFolder,
+    batch: &Batch,
+    shape: [usize; 3],
+    classes: &[String],
+) -> Result<(Vec<u8>, [u32; 2])> {
+    let (sheet, size) = pictures::contact_sheet(batch, shape, classes)?;
     folder.write("train_batch.png", &sheet)?;
-    Ok(sheet)
+    Ok((sheet, size))
 }
 
 /// Loss, metric and learning rate over the epochs; none before the first has ended.

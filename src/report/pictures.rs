@@ -92,10 +92,10 @@ fn seen(batch: &Batch, shape: [usize; 3], classes: &[String]) -> Result<Vec<(Ima
     Ok(values.chunks_exact(h * w * c).zip(&batch.labels).map(picture).collect())
 }
 
-/// A training batch as the network sees it, as a PNG: rows of eight pictures, each with its class below.
+/// A training batch as the network sees it, as a PNG: rows of eight pictures, each with its class below. With its width and height.
 ///
 /// Errors: if `shape` is not that of the batch's images.
-pub fn contact_sheet(batch: &Batch, shape: [usize; 3], classes: &[String]) -> Result<Vec<u8>> {
+pub fn contact_sheet(batch: &Batch, shape: [usize; 3], classes: &[String]) -> Result<(Vec<u8>, [u32; 2])> {
     const COLUMNS: u32 = 8;
     const GAP: u32 = 6;
     const TEXT: u32 = 14;
@@ -118,9 +118,9 @@ pub fn contact_sheet(batch: &Batch, shape: [usize; 3], classes: &[String]) -> Re
         let at = Point::new(x as i32, (y + height + 10) as i32);
         let Ok(_) = Text::new(&name, at, MonoTextStyle::new(&FONT_6X10, Rgb888::WHITE)).draw(&mut sheet);
     }
-    let mut bytes = Vec::new();
+    let (mut bytes, (width, height)) = (Vec::new(), sheet.0.dimensions());
     DynamicImage::from(sheet.0).write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).map_err(failed)?;
-    Ok(bytes)
+    Ok((bytes, [width, height]))
 }
 
 /// A contact sheet in the page itself, with its width: as JPEG where that is much smaller.
@@ -193,7 +193,7 @@ mod tests {
         let pixels: Vec<u8> = [[0, 80, 160, 240]; 12].concat();
         let batch = Batch { images: pixels.into(), labels: vec![0, 1, 0], rows, indices: vec![0, 1, 2] };
         let names = ["cat", "dog"].map(str::to_owned);
-        let sheet = image::load_from_memory(&contact_sheet(&batch, [4, 4, 1], &names).unwrap()).unwrap().into_rgb8();
+        let sheet = image::load_from_memory(&contact_sheet(&batch, [4, 4, 1], &names).unwrap().0).unwrap().into_rgb8();
         assert_eq!(sheet.dimensions(), (3 * 78 + 6, 72 + 14 + 6 + 6));
         assert_eq!([6, 30, 48, 77].map(|x| sheet.get_pixel(x, 40)[0]), [240, 160, 80, 0]);
         let white_below = |x: u32| (78..92).any(|y| (x..x + 72).any(|x| sheet.get_pixel(x, y).0 == [255; 3]));

@@ -21,14 +21,11 @@ pub(super) fn learning(report: &Report) -> Option<Markup> {
     if charts.is_empty() {
         return None;
     }
-    let note = "When the validation loss rises while the training loss still falls, the network learns by heart.";
-    section("Learning", note, grid(&charts))
-}
-
-fn grid(charts: &[Chart]) -> Markup {
-    html! {
-        div.charts { @for chart in charts { div { (chart.svg()) } } }
-    }
+    let note = "When the validation loss rises while the training loss still falls, the network is learning the pictures by heart.";
+    let content = html! {
+        div.charts.three { @for chart in &charts { div { (chart.svg()) } } }
+    };
+    section("Learning", note, content)
 }
 
 pub(super) fn answers(judged: &Judged, report: &Report) -> Option<Markup> {

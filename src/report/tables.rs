@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use maud::{Markup, html};
+use serde::Serialize;
 
 use super::page::{percent, section};
 use super::{Judged, Report};
@@ -137,9 +138,7 @@ fn kernels(report: &Report) -> Result<Vec<[String; 4]>> {
 }
 
 pub(super) fn settings(report: &Report) -> Result<Option<Markup>> {
-    let value = toml::Value::try_from(&report.kept.settings)
-        .map_err(|e| Error::config(format!("the settings do not fit TOML: {e}")))?;
-    let rows = flatten(&value);
+    let rows = flatten(&report.kept.settings)?;
     let table = html! {
         table.settings { @for (name, value) in &rows { tr { td { (name) } td { (value) } } } }
     };
@@ -147,8 +146,10 @@ pub(super) fn settings(report: &Report) -> Result<Option<Markup>> {
     Ok(section("Settings", note, table))
 }
 
-/// Settings under dotted names.
-pub fn flatten(value: &toml::Value) -> Vec<(String, String)> {
+/// Settings as text, under dotted names.
+///
+/// Errors: if they do not fit TOML.
+pub fn flatten(settings: &impl Serialize) -> Result<Vec<(String, String)>> {
     fn walk(prefix: &str, value: &toml::Value, rows: &mut Vec<(String, String)>) {
         match value {
             toml::Value::Table(table) => {
@@ -165,9 +166,11 @@ pub fn flatten(value: &toml::Value) -> Vec<(String, String)> {
             other => rows.push((prefix.to_owned(), other.to_string())),
         }
     }
+    let value =
+        toml::Value::try_from(settings).map_err(|e| Error::config(format!("the settings do not fit TOML: {e}")))?;
     let mut rows = Vec::new();
-    walk("", value, &mut rows);
-    rows
+    walk("", &value, &mut rows);
+    Ok(rows)
 }
 
 /// With narrow spaces between groups of three digits.
@@ -206,8 +209,8 @@ mod tests {
 
     #[test]
     fn settings_have_dotted_names() {
-        let value = toml::from_str("lr = 0.1\n[optimizer]\nname = \"sgd\"\nnesterov = true").unwrap();
-        let rows = flatten(&value);
+        let value: toml::Value = toml::from_str("lr = 0.1\n[optimizer]\nname = \"sgd\"\nnesterov = true").unwrap();
+        let rows = flatten(&value).unwrap();
         assert_eq!(
             rows.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>(),
             ["lr=0.1", "optimizer.name=sgd", "optimizer.nesterov=true"]

@@ -1,4 +1,4 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -105,6 +105,8 @@ pub struct StepOf {
     pub index: u64,
     /// Steps of the epoch.
     pub steps: u64,
+    /// Time the epoch has spent waiting for data so far.
+    pub waited: Duration,
 }
 
 /// An observer that looks away.
@@ -135,11 +137,14 @@ pub fn fit<T: Task>(
     while progress.epoch < plan.epochs && progress.step < steps {
         let epoch_start = Instant::now();
         let (epoch, first) = (progress.epoch, progress.epoch * steps_per_epoch);
-        let of = |step| StepOf { epoch: epoch + 1, epochs: plan.epochs, index: step - first, steps: steps_per_epoch };
-        let take = |progress: &mut Progress, results: Vec<StepResult>, observer: &mut dyn Observer<T>| {
+        let of = |step, waited| {
+            let index = step - first;
+            StepOf { epoch: epoch + 1, epochs: plan.epochs, index, steps: steps_per_epoch, waited }
+        };
+        let take = |progress: &mut Progress, results: Vec<StepResult>, waited, observer: &mut dyn Observer<T>| {
             for result in results {
                 progress.sums.add(&result, rate(result.step))?;
-                observer.step(&result, rate(result.step), of(result.step))?;
+                observer.step(&result, rate(result.step), of(result.step, waited))?;
             }
             Ok::<(), Error>(())
         };
@@ -153,10 +158,10 @@ pub fn fit<T: Task>(
             let Some(batch) = batches.next() else { break };
             let results = session.train(&batch?, progress.step + 1, rate(progress.step + 1))?;
             progress.step += 1;
-            take(progress, results, observer)?;
+            take(progress, results, batches.waited(), observer)?;
             interrupted = observer.interrupted();
         }
-        take(progress, session.results(0)?, observer)?;
+        take(progress, session.results(0)?, batches.waited(), observer)?;
         progress.seconds = earlier + start.elapsed().as_secs_f64();
         if interrupted {
             return Err(Error::Interrupted);

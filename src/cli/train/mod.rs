@@ -1,5 +1,6 @@
 //! `ocellus train`: settings from the command line, data, the run.
 
+mod dashboard;
 mod record;
 mod sets;
 mod settings;
@@ -15,6 +16,7 @@ use serde::Serialize;
 pub(super) use sets::{open_data, validation_part};
 pub(super) use settings::{image_size, is_file};
 
+use dashboard::Dashboard;
 use record::Record;
 use sets::Sets;
 use settings::bytes;
@@ -141,6 +143,9 @@ pub(super) struct Train {
     /// Write every step's loss to steps.csv.
     #[arg(long)]
     log_steps: bool,
+    /// Show curves on the whole screen while training; q stops and saves.
+    #[arg(long)]
+    ui: bool,
 }
 impl Train {
     pub fn run(&self, common: &Common) -> Result<()> {
@@ -181,7 +186,7 @@ impl Train {
         folder.start_tables(Classifier::METRIC, kept.settings.log_steps)?;
         session.weights().set(|name| initial.get(name))?;
         announce(&session, bytes, &kept, &folder, common);
-        train(session, &sets, &kept, &folder, Progress::default(), common)
+        train(session, &sets, &kept, &folder, Progress::default(), self.ui, common)
     }
 
     fn resume(&self, run: &Path, common: &Common) -> Result<()> {
@@ -204,7 +209,7 @@ impl Train {
         folder.trim_tables(&progress)?;
         announce(&session, bytes, &kept, &folder, common);
         common.say(format!("resuming after epoch {}, step {}", progress.epoch, progress.step));
-        train(session, &sets, &kept, &folder, progress, common)
+        train(session, &sets, &kept, &folder, progress, self.ui, common)
     }
 
     /// The weights to start from, by name.
@@ -299,6 +304,7 @@ fn train(
     kept: &Kept,
     folder: &RunFolder,
     mut state: Progress,
+    ui: bool,
     common: &Common,
 ) -> Result<()> {
     let s = &kept.settings;
@@ -323,8 +329,9 @@ fn train(
         max_steps: s.max_steps,
     };
     let moments = s.optimizer.update().moments();
+    let ui = if ui { Dashboard::open(s.model.clone(), session.device().name())? } else { None };
     let record = Record::begin(folder, &session, sets, &loader, &state)?;
-    let mut watcher = Watcher::new(folder, s, moments, common, loader.batches() as u64, record);
+    let mut watcher = Watcher::new(folder, s, moments, common, loader.batches() as u64, record).with_ui(ui);
     let outcome = fit(&mut session, &loader, val.as_ref(), &plan, &mut state, &mut watcher);
     watcher.finish()?;
     match outcome {

@@ -1,14 +1,16 @@
 use super::sets::Sets;
 use crate::data::Loader;
 use crate::error::Result;
+use crate::interop::tensorboard::Events;
 use crate::report::{self, Facts, Part};
 use crate::tasks::Classifier;
-use crate::train::{EpochReport, Progress, RunFolder, Session};
+use crate::train::{EpochReport, Progress, RunFolder, Session, StepResult, Task};
 
 /// What a run leaves for readers besides its tables and weights.
 pub(super) struct Record<'a> {
     folder: &'a RunFolder,
     facts: Facts,
+    events: Events,
 }
 
 impl<'a> Record<'a> {
@@ -28,20 +30,39 @@ impl<'a> Record<'a> {
         let parts = [("training", Some(&sets.train)), ("validation", sets.val.as_ref()), ("test", sets.test.as_ref())];
         facts.data = parts.into_iter().filter_map(|(name, images)| Some(Part::new(name, images?))).collect();
         facts.save(folder)?;
+        let mut events = Events::create(folder.path(), progress.step + 1)?;
         if let Some(batch) = loader.epoch(0).next() {
             let task = session.task();
-            report::write_batch(folder, &batch?, task.input(), &task.classes)?;
+            let (png, size) = report::write_batch(folder, &batch?, task.input(), &task.classes)?;
+            events.png(progress.step, "first training batch", &png, size)?;
         }
-        Ok(Self { folder, facts })
+        Ok(Self { folder, facts, events })
     }
 
-    pub fn epoch(&mut self, report: &EpochReport) -> Result<()> {
+    pub fn step(&mut self, result: &StepResult, learning_rate: f64) -> Result<()> {
+        self.events.scalars(result.step, &[("step/loss", result.loss.into()), ("step/learning rate", learning_rate)])
+    }
+
+    pub fn epoch(&mut self, report: &EpochReport, session: &Session<Classifier>) -> Result<()> {
         self.facts.waiting.push((report.epoch, report.waiting));
-        self.facts.save(self.folder)
+        self.facts.save(self.folder)?;
+        let (EpochReport { step, train, val, .. }, metric) = (report, Classifier::METRIC);
+        let [train_metric, val_metric] = ["train", "val"].map(|part| format!("{metric}/{part}"));
+        let mut scalars = vec![("loss/train", train.loss), (&train_metric, train.metric)];
+        scalars.extend(val.iter().flat_map(|v| [("loss/val", v.loss), (val_metric.as_str(), v.metric)]));
+        scalars.push(("images per second", report.images_per_s));
+        scalars.push(("share of time waiting for data", report.waiting));
+        self.events.scalars(*step, &scalars)?;
+        let weights = session.weights().tensors()?;
+        // TensorBoard groups by what stands before a slash.
+        let tag = |name: &str| name.replacen('.', "/", 1);
+        self.events.histograms(*step, weights.iter().map(|(name, tensor)| (tag(name), tensor.f32())))?;
+        self.events.flush()
     }
 
     /// After a run that was cut short: a report of what there is.
     pub fn interrupted(&mut self, step: u64) -> Result<()> {
+        self.events.flush()?;
         self.facts.interrupted = Some(step);
         self.facts.save(self.folder)?;
         report::write(self.folder, None)

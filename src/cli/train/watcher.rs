@@ -3,8 +3,9 @@ use std::time::Instant;
 use indicatif::ProgressBar;
 
 use super::Event;
+use super::dashboard::Dashboard;
 use super::record::Record;
-use crate::cli::{Common, interrupted, json, print, progress};
+use crate::cli::{Common, interrupt, interrupted, json, print, progress};
 use crate::error::Result;
 use crate::tasks::Classifier;
 use crate::train::{EpochReport, Observer, Progress, RunFolder, Session, Settings, StepOf, StepResult};
@@ -19,7 +20,11 @@ pub(super) struct Watcher<'a> {
     bar: ProgressBar,
     started: Instant,
     loss: f32,
+    /// Of the epoch so far: the metric's sum, and the pictures.
+    right: f32,
+    seen: usize,
     pub record: Record<'a>,
+    ui: Option<Dashboard>,
 }
 
 impl<'a> Watcher<'a> {
@@ -41,12 +46,25 @@ impl<'a> Watcher<'a> {
             bar,
             started: Instant::now(),
             loss: 0.0,
+            right: 0.0,
+            seen: 0,
             record,
+            ui: None,
         }
+    }
+
+    /// On the whole screen instead of in lines.
+    pub fn with_ui(mut self, ui: Option<Dashboard>) -> Self {
+        if ui.is_some() {
+            self.bar = ProgressBar::hidden();
+        }
+        self.ui = ui;
+        self
     }
 
     pub fn finish(&mut self) -> Result<()> {
         self.bar.finish_and_clear();
+        self.ui = None;
         self.flush()
     }
 
@@ -66,11 +84,26 @@ impl Observer<Classifier> for Watcher<'_> {
             self.bar.reset();
             self.bar.set_prefix(format!("epoch {}/{}", of.epoch, of.epochs));
             self.loss = result.loss;
+            (self.right, self.seen) = (0.0, 0);
         }
         self.loss += 0.05 * (result.loss - self.loss);
         let rate = of.index as f64 * result.samples as f64 / self.started.elapsed().as_secs_f64().max(1e-3);
         self.bar.set_position(of.index);
-        self.bar.set_message(format!("loss {:.4}  {rate:.0} images/s", self.loss));
+        self.right += result.metric_sum;
+        self.seen += result.samples;
+        let waiting = (of.waited.as_secs_f64() / self.started.elapsed().as_secs_f64().max(1e-3)).min(1.0);
+        if let Some(ui) = &mut self.ui
+            && ui.step(result, of, rate, waiting)?
+        {
+            interrupt();
+        }
+        self.bar.set_message(format!(
+            "loss {:.4}  accuracy {:.1} %  {rate:.0} images/s, {:.0} % waiting for data, left",
+            self.loss,
+            100.0 * self.right / self.seen as f32,
+            100.0 * waiting
+        ));
+        self.record.step(result, learning_rate)?;
         if self.log_steps {
             self.logged.push((*result, learning_rate));
         }
@@ -80,7 +113,7 @@ impl Observer<Classifier> for Watcher<'_> {
     fn epoch(&mut self, report: &EpochReport, session: &Session<Classifier>, progress: &Progress) -> Result<()> {
         self.flush()?;
         self.folder.log_epoch(report)?;
-        self.record.epoch(report)?;
+        self.record.epoch(report, session)?;
         if report.best {
             self.folder.save_weights("best", session.weights())?;
         }
@@ -91,14 +124,18 @@ impl Observer<Classifier> for Watcher<'_> {
         let val_text = val.map_or(String::new(), |v| {
             format!("   val loss {:.4} accuracy {:.2} %{}", v.loss, 100.0 * v.metric, if best { " *" } else { "" })
         });
-        self.bar.suspend(|| {
-            self.common.say(format!(
-                "epoch {epoch:>3}   {seconds:>6.1} s   train loss {:.4} accuracy {:.2} %{val_text}   {images_per_s:.0} images/s, {:.0} % waiting for data",
-                train.loss,
-                100.0 * train.metric,
-                100.0 * waiting
-            ));
-        });
+        if let Some(ui) = &mut self.ui {
+            ui.epoch(report)?;
+        } else {
+            self.bar.suspend(|| {
+                self.common.say(format!(
+                    "epoch {epoch:>3}   {seconds:>6.1} s   train loss {:.4} accuracy {:.2} %{val_text}   {images_per_s:.0} images/s, {:.0} % waiting for data",
+                    train.loss,
+                    100.0 * train.metric,
+                    100.0 * waiting
+                ));
+            });
+        }
         if !self.common.json {
             return Ok(());
         }
