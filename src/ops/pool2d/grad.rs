@@ -67,28 +67,11 @@ impl Op for MaxPool2dGrad {
 
     fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>, _scratch: &mut [f32]) {
         let g = Geometry::known(self.pool, inputs[0].meta);
-        let (c, columns, [image, pooled]) = (g.channels, g.output[1], g.image());
-        let adds = g.overlap() > 1;
+        let [image, pooled] = g.image();
+        let spread = if g.overlap() > 1 { spread_image::<true> } else { spread_image::<false> };
         let images = output.f32().par_chunks_exact_mut(image).zip(inputs[0].f32().par_chunks_exact(image));
         let windows = inputs[1].f32().par_chunks_exact(pooled).zip(inputs[2].f32().par_chunks_exact(pooled));
-        images.zip(windows).for_each_init(
-            || vec![0.0; c],
-            |rest, ((result, image), (largest, grad))| {
-                g.clear(result);
-                vectorized(
-                    #[inline(always)]
-                    || {
-                        for (i, (largest, grad)) in largest.chunks_exact(c).zip(grad.chunks_exact(c)).enumerate() {
-                            rest.copy_from_slice(grad);
-                            for tap in g.taps(i / columns, i % columns) {
-                                let (result, image) = (&mut result[tap * c..][..c], &image[tap * c..][..c]);
-                                give(adds, result, image, largest, rest);
-                            }
-                        }
-                    },
-                );
-            },
-        );
+        images.zip(windows).for_each(|((result, image), (largest, grad))| spread(&g, result, image, largest, grad));
     }
 
     fn kernels(&self, inputs: &[&Meta], output: &Meta, _capabilities: &Capabilities) -> Vec<Kernel> {
@@ -131,14 +114,53 @@ impl Op for MaxPool2dGrad {
     }
 }
 
-/// Gives each channel's `rest` to `result` if `image` is its maximum, and leaves nothing to give.
+/// The gradient of one image. If windows overlap, it `ADDS` theirs up.
+fn spread_image<const ADDS: bool>(g: &Geometry, result: &mut [f32], image: &[f32], largest: &[f32], grad: &[f32]) {
+    let (c, columns) = (g.channels, g.output[1]);
+    g.clear(result);
+    vectorized(
+        #[inline(always)]
+        || {
+            for (i, (largest, grad)) in largest.chunks_exact(c).zip(grad.chunks_exact(c)).enumerate() {
+                let taps = g.taps(i / columns, i % columns);
+                let mut start = 0;
+                // Blocks whose gradient stays in registers from pixel to pixel.
+                while start + BLOCK <= c {
+                    spread_block::<ADDS, BLOCK>(taps.clone(), c, start, result, image, largest, grad);
+                    start += BLOCK;
+                }
+                for channel in start..c {
+                    spread_block::<ADDS, 1>(taps.clone(), c, channel, result, image, largest, grad);
+                }
+            }
+        },
+    );
+}
+
+const BLOCK: usize = 32;
+
+/// Gives the gradient of one window, of `N` channels from `start` on, to the first of its pixels that is the maximum.
 #[inline(always)]
-fn give(adds: bool, result: &mut [f32], image: &[f32], largest: &[f32], rest: &mut [f32]) {
-    let all = result.iter_mut().zip(image).zip(largest.iter().zip(rest));
-    for ((result, image), (largest, rest)) in all {
-        let share = if image == largest { *rest } else { 0.0 };
-        *rest = if image == largest { 0.0 } else { *rest };
-        *result = if adds { *result + share } else { share };
+fn spread_block<const ADDS: bool, const N: usize>(
+    taps: impl Iterator<Item = usize>,
+    channels: usize,
+    start: usize,
+    result: &mut [f32],
+    image: &[f32],
+    largest: &[f32],
+    grad: &[f32],
+) {
+    let block = |from: &[f32], at: usize| -> [f32; N] { from[at..][..N].try_into().expect("the slice is as long") };
+    let (largest, mut rest) = (block(largest, start), block(grad, start));
+    for tap in taps {
+        let at = tap * channels + start;
+        let image = block(image, at);
+        let result = &mut result[at..][..N];
+        for i in 0..N {
+            let share = if image[i] == largest[i] { rest[i] } else { 0.0 };
+            rest[i] = if image[i] == largest[i] { 0.0 } else { rest[i] };
+            result[i] = if ADDS { result[i] + share } else { share };
+        }
     }
 }
 
