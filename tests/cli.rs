@@ -330,6 +330,25 @@ fn summaries_of_networks() {
 }
 
 #[test]
+fn a_learning_rate_is_suggested_and_drawn() {
+    let folder = pictures(12);
+    small_model(folder.path());
+    let find = |more: &[&str]| {
+        let mut command = ocellus(folder.path());
+        command.args(["find-lr", "photos", "--model", "small.toml", "--device", "cpu", "--steps", "40"]).args(more);
+        command
+    };
+    let found: Value = serde_json::from_str(&stdout(&mut find(&["--json"]))).unwrap();
+    let tried = found["tried"].as_array().unwrap();
+    let (first, suggestion) = (tried[0]["lr"].as_f64().unwrap(), found["suggestion"].as_f64().unwrap());
+    assert!((first / 1e-6 - 1.0).abs() < 1e-9 && (1e-6..10.0).contains(&suggestion), "{first} {suggestion}");
+    assert!(fs::read_to_string(folder.path().join("lr.svg")).unwrap().contains("suggestion"));
+    assert!(!folder.path().join("runs").exists());
+    demand_error(&mut find(&["--from", "1", "--to", "0.1"]), &["from 1 to 0.1"]);
+    demand_error(&mut find(&["--output", "no/where.svg"]), &["no/where.svg"]);
+}
+
+#[test]
 fn completions_for_shells() {
     let folder = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish"] {

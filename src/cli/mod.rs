@@ -56,6 +56,8 @@ struct Common {
 enum Command {
     /// Train a network; without DATA on the sample set of handwritten digits.
     Train(Box<train::Train>),
+    /// Try learning rates in a short training and draw the losses.
+    FindLr(Box<train::FindLr>),
     /// Measure a trained network on pictures whose classes are known.
     Evaluate(evaluate::Evaluate),
     /// Say what pictures show.
@@ -79,6 +81,7 @@ pub fn run(cli: Cli) -> Result<()> {
     let common = cli.common;
     match cli.command {
         Command::Train(args) => args.run(&common),
+        Command::FindLr(args) => args.run(&common),
         Command::Evaluate(args) => args.run(&common),
         Command::Predict(args) => args.run(&common),
         Command::Compare(args) => args.run(&common),

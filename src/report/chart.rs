@@ -35,6 +35,8 @@ pub enum Unit {
     Count,
     /// Shares of one.
     Percent,
+    /// Decimal logarithms: written as powers of ten.
+    Power,
 }
 
 /// A line of a chart.
@@ -88,7 +90,7 @@ impl Axis {
         });
         let (least, most) = if least <= most { (least, most) } else { (0.0, 1.0) };
         let (least, most) = if least < most { (least, most) } else { (least - 0.5, most + 0.5) };
-        let smallest = if self.unit == Unit::Count { 1.0 } else { 0.0 };
+        let smallest = if matches!(self.unit, Unit::Count | Unit::Power) { 1.0 } else { 0.0 };
         let step = nice_step(most - least).max(smallest);
         match (self.range, self.unit) {
             (None, Unit::Plain | Unit::Percent) => {
@@ -125,6 +127,7 @@ impl Scale {
         match unit {
             Unit::Count => format!("{value:.0}"),
             Unit::Percent => format!("{:.*} %", digits(100.0 * self.step), 100.0 * value),
+            Unit::Power => format!("1e{value:.0}"),
             Unit::Plain if value == 0.0 => "0".to_owned(),
             Unit::Plain if self.most.abs().max(self.least.abs()) < 1e-2 => format!("{value:.0e}"),
             Unit::Plain => format!("{value:.*}", digits(self.step)),
@@ -147,6 +150,7 @@ pub fn readable(unit: Unit, value: f64) -> String {
     match unit {
         Unit::Count => format!("{value:.0}"),
         Unit::Percent => format!("{:.2} %", 100.0 * value),
+        Unit::Power => format!("{:.1e}", 10_f64.powf(value)),
         Unit::Plain if value != 0.0 && value.abs() < 1e-3 => format!("{value:.2e}"),
         Unit::Plain => format!("{value:.4}"),
     }

@@ -6,6 +6,7 @@
 mod fit;
 pub mod optimizers;
 mod precision;
+mod range_test;
 mod run_folder;
 mod schedule;
 mod session;
@@ -15,6 +16,7 @@ mod task;
 pub use fit::{Best, EpochReport, Observer, Plan, Progress, Quiet, StepOf, fit};
 pub use optimizers::{Adam, Optimizer, RmsProp, Sgd};
 pub use precision::Precision;
+pub use range_test::{RangeResult, RangeTest, Tried};
 pub use run_folder::{Kept, RunFolder};
 pub use schedule::Schedule;
 pub use session::{MemoryOptions, Session, StepResult};

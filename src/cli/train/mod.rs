@@ -1,6 +1,7 @@
 //! `ocellus train`: settings from the command line, data, the run.
 
 mod dashboard;
+mod find_lr;
 mod record;
 mod sets;
 mod settings;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
+pub(super) use find_lr::FindLr;
 pub(super) use sets::{open_data, validation_part};
 pub(super) use settings::{image_size, is_file};
 
@@ -271,6 +273,17 @@ fn step_size(s: &Settings) -> Result<NonZero<usize>> {
     NonZero::new(s.batch_size * s.accumulate).ok_or_else(|| Error::config("--batch-size is 0"))
 }
 
+/// How training pictures are shown.
+fn loader_options(s: &Settings) -> Result<LoaderOptions> {
+    Ok(LoaderOptions {
+        batch_size: step_size(s)?,
+        shuffle: s.shuffle,
+        augment: s.augment.clone(),
+        seed: Seed(s.seed),
+        workers: s.workers.and_then(NonZero::new),
+    })
+}
+
 /// A line of `--json`.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
@@ -310,15 +323,8 @@ fn train(
     let s = &kept.settings;
     let batch_size = NonZero::new(s.batch_size).ok_or_else(|| Error::config("--batch-size is 0"))?;
     let workers = s.workers.and_then(NonZero::new);
-    let options = LoaderOptions {
-        batch_size: step_size(s)?,
-        shuffle: s.shuffle,
-        augment: s.augment.clone(),
-        seed: Seed(s.seed),
-        workers,
-    };
     let steady = || LoaderOptions { batch_size, workers, ..LoaderOptions::default() };
-    let loader = Loader::new(sets.train.clone(), options);
+    let loader = Loader::new(sets.train.clone(), loader_options(s)?);
     let val = sets.val.clone().map(|images| Loader::new(images, steady()));
     let plan = Plan {
         epochs: s.epochs,
