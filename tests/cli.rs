@@ -349,6 +349,29 @@ fn a_learning_rate_is_suggested_and_drawn() {
 }
 
 #[test]
+fn probabilities_are_calibrated_and_doubtful_answers_withheld() {
+    let folder = pictures(12);
+    stdout(train(folder.path(), ["--out", "run", "--val", "0.25", "--calibrate"]).arg("--json"));
+    let calibration = fs::read_to_string(folder.path().join("run/calibration.toml")).unwrap();
+    assert!(calibration.contains("images = 6"), "{calibration}");
+    let score = |more: &[&str]| {
+        let mut command = ocellus(folder.path());
+        command.args(["predict", "run", "photos/red/00.png", "--json", "--device", "cpu"]).args(more);
+        json_lines(&stdout(&mut command)).remove(0)
+    };
+    let calibrated = score(&["--reject-below", "1"]);
+    assert!(calibrated["label"].is_null() && calibrated["top"][0]["label"].is_string(), "{calibrated}");
+    assert!(score(&["--reject-below", "0"])["label"].is_string());
+    fs::write(folder.path().join("run/calibration.toml"), "temperature = 20.0\nimages = 6\n").unwrap();
+    let cooled = score(&[]);
+    assert!(cooled["score"].as_f64().unwrap() < calibrated["score"].as_f64().unwrap(), "{cooled} {calibrated}");
+    demand_error(
+        &mut train(folder.path(), ["--out", "other", "--val", "0", "--calibrate"]),
+        &["--calibrate", "--val 0"],
+    );
+}
+
+#[test]
 fn completions_for_shells() {
     let folder = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish"] {

@@ -20,6 +20,9 @@ pub(super) struct Predict {
     /// How many classes to name for each picture.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..), value_name = "N")]
     top: u16,
+    /// Give no answer that is less probable than this, from 0 to 1.
+    #[arg(long, value_name = "P", value_parser = probability)]
+    reject_below: Option<f32>,
     /// Pictures at a time.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..), value_name = "N")]
     batch_size: u16,
@@ -28,12 +31,13 @@ pub(super) struct Predict {
 #[derive(Serialize)]
 struct Answer<'a> {
     path: String,
-    label: &'a str,
+    /// `None` if it was rejected.
+    label: Option<&'a str>,
     score: f32,
     top: Vec<Scored<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Copy, Serialize)]
 struct Scored<'a> {
     label: &'a str,
     score: f32,
@@ -113,14 +117,21 @@ impl Predict {
         let ranking = prediction.ranking();
         let scored = |&c: &usize| Scored { label: &classes[c], score: prediction.probabilities[c] };
         let top: Vec<Scored<'_>> = ranking.iter().take(usize::from(self.top)).map(scored).collect();
-        let (label, score) = (top[0].label, top[0].score);
+        let Scored { label, score } = top[0];
+        let label = (!self.reject_below.is_some_and(|least| score < least)).then_some(label);
         if common.json {
             return super::print(super::json(&Answer { path, label, score, top })?);
         }
-        let others: Vec<String> = top[1..].iter().map(|s| format!("{} {:.3}", s.label, s.score)).collect();
+        let others = &top[usize::from(label.is_some())..];
+        let others: Vec<String> = others.iter().map(|s| format!("{} {:.3}", s.label, s.score)).collect();
         let others = if others.is_empty() { String::new() } else { format!("   ({})", others.join(", ")) };
-        super::print(format!("{path}  {label}  {score:.3}{others}"))
+        super::print(format!("{path}  {}  {score:.3}{others}", label.unwrap_or("?")))
     }
+}
+
+fn probability(text: &str) -> Result<f32, String> {
+    let number = text.parse::<f32>().ok().filter(|p| (0.0..=1.0).contains(p));
+    number.ok_or_else(|| "give a probability from 0 to 1".to_owned())
 }
 
 fn print_unreadable(path: String, error: &Error, common: &Common) -> Result<()> {

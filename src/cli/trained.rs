@@ -4,6 +4,7 @@ use super::Common;
 use crate::error::{Error, Result};
 use crate::interop::safetensors;
 use crate::tasks::Classifier;
+use crate::tasks::classify::Calibration;
 use crate::train::{Kept, RunFolder, Session};
 
 /// A trained network, ready to answer: its session and what the run folder says of it.
@@ -21,7 +22,8 @@ impl Trained {
         };
         let folder = RunFolder::open(folder)?;
         let kept = folder.read()?;
-        let classifier = Classifier::new(kept.model.clone(), kept.classes.clone(), kept.normalization.clone())?;
+        let mut classifier = Classifier::new(kept.model.clone(), kept.classes.clone(), kept.normalization.clone())?;
+        classifier.calibration = Calibration::read(folder.path())?;
         let device = common.open_device(&common.device)?;
         if let Some(choices) = folder.choices()? {
             device.adopt(&choices);

@@ -127,10 +127,21 @@ pub(super) fn certainty(judged: &Judged) -> Option<Markup> {
         lines: vec![Line { name: "accuracy".into(), ink: Ink::Color(2), points }],
     };
     let error = percent(judged.evaluation.metrics.calibration_error);
+    let selective = judged.evaluation.selective.iter();
+    let rows = selective.filter_map(|s| Some([percent(s.threshold), percent(s.coverage), percent(s.accuracy?)]));
     let content = html! {
         div.charts {
             div { h3 { "Is 80 % sure right 8 times of 10?" } (reliability.svg()) }
             div { h3 { "Accuracy when only the most certain are answered" } (coverage.svg()) }
+        }
+        details {
+            summary { "What predict --reject-below brings" }
+            table {
+                tr { th { "least probability" } th.n { "answered" } th.n { "of these right" } }
+                @for [threshold, coverage, accuracy] in rows {
+                    tr { td { (threshold) } td.n { (coverage) } td.n { (accuracy) } }
+                }
+            }
         }
     };
     section(

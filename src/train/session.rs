@@ -111,6 +111,11 @@ impl<T: Task> Session<T> {
         &self.task
     }
 
+    /// What it is for, to change how its results are told.
+    pub fn task_mut(&mut self) -> &mut T {
+        &mut self.task
+    }
+
     /// Where it runs.
     pub fn device(&self) -> &Device {
         &self.device

@@ -65,6 +65,9 @@ pub struct Settings {
     pub shuffle: bool,
     /// Whether every step's loss is written to `steps.csv`.
     pub log_steps: bool,
+    /// Whether probabilities are calibrated on the validation set in the end.
+    #[serde(default)]
+    pub calibrate: bool,
     /// Where decoded pictures are kept.
     #[serde(default)]
     pub cache: Cache,

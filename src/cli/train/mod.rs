@@ -30,7 +30,7 @@ use crate::device::{Device, Tuning};
 use crate::error::{Error, Result};
 use crate::interop::safetensors;
 use crate::report::{self, Judged};
-use crate::tasks::classify::Weighting;
+use crate::tasks::classify::{Calibration, Weighting};
 use crate::tasks::{Classifier, Evaluation};
 use crate::train::{Kept, MemoryOptions, Plan, Progress, RunFolder, Session, Settings, Task, fit};
 
@@ -145,6 +145,9 @@ pub(super) struct Train {
     /// Write every step's loss to steps.csv.
     #[arg(long)]
     log_steps: bool,
+    /// In the end, scale probabilities by a temperature so that on the validation images 80 % sure is right 8 times of 10.
+    #[arg(long)]
+    calibrate: bool,
     /// Show curves on the whole screen while training; q stops and saves.
     #[arg(long)]
     ui: bool,
@@ -175,6 +178,9 @@ impl Train {
         let placeholder = data::Normalization { mean: vec![0.0; settings.channels], std: vec![1.0; settings.channels] };
         Classifier::new(model.clone(), splits.train.classes.clone(), placeholder)?;
         let sets = Sets::load(splits, &settings, common)?;
+        if settings.calibrate && sets.val.is_none() {
+            return Err(Error::config("--calibrate needs validation images: do without --val 0"));
+        }
         let kept = Kept {
             normalization: sets.train.normalization(settings.normalize),
             classes: sets.train.dataset().classes.clone(),
@@ -352,6 +358,11 @@ fn train(
         }
         outcome => outcome?,
     };
+    let best = safetensors::load(folder.path().join("best.safetensors"))?;
+    session.weights().set(|name| best.get(name))?;
+    if let Some(val) = val.filter(|_| s.calibrate) {
+        calibrate(&mut session, &val, folder, common)?;
+    }
     conclude(session, sets, &state, folder, steady(), common)
 }
 
@@ -368,6 +379,23 @@ fn announce(session: &Session<Classifier>, bytes: u64, kept: &Kept, folder: &Run
     common.say(format!("run      {}", folder.path().display()));
 }
 
+/// Fits a temperature to the best weights, and keeps it.
+fn calibrate(session: &mut Session<Classifier>, val: &Loader, folder: &RunFolder, common: &Common) -> Result<()> {
+    let before = session.evaluate(val)?;
+    let calibration = Calibration::fit(&before.scores);
+    session.task_mut().calibration = Some(calibration);
+    let after = session.evaluate(val)?;
+    let (name, text) = calibration.file();
+    folder.write(name, text.as_bytes())?;
+    let [before, after] = [before, after].map(|e| 100.0 * e.metrics.calibration_error);
+    let Calibration { temperature, images } = calibration;
+    common.say(format!(
+        "calibrated by temperature {temperature:.2}: error on {images} validation images {before:.2} % before, \
+         {after:.2} % after"
+    ));
+    Ok(())
+}
+
 /// Judges the best weights on what was held out, and says where everything is.
 fn conclude(
     mut session: Session<Classifier>,
@@ -377,8 +405,6 @@ fn conclude(
     options: LoaderOptions,
     common: &Common,
 ) -> Result<()> {
-    let best = safetensors::load(folder.path().join("best.safetensors"))?;
-    session.weights().set(|name| best.get(name))?;
     let part = match (&sets.test, &sets.val) {
         (Some(images), _) => Some(("test", images)),
         (None, Some(images)) => Some(("validation", images)),

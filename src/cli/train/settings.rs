@@ -67,6 +67,7 @@ impl Train {
         s.cache = self.cache.as_deref().map_or(Ok(s.cache), str::parse::<Cache>)?;
         s.shuffle &= !self.no_shuffle;
         s.log_steps |= self.log_steps;
+        s.calibrate |= self.calibrate;
         s.workers = self.workers.map(usize::from).or(s.workers);
         s.seed = common.seed.unwrap_or(s.seed);
         if common.device != "auto" {
@@ -140,6 +141,7 @@ impl Train {
             max_steps: None,
             shuffle: true,
             log_steps: false,
+            calibrate: false,
             cache: Cache::default(),
             workers: None,
             seed: 0,

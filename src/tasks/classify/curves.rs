@@ -1,3 +1,5 @@
+use serde::Serialize;
+
 use super::{Scores, most_probable};
 
 /// How a classifier trades one virtue for another: curves for people, of a few points each.
@@ -54,6 +56,17 @@ impl Scores {
         thin(points)
     }
 
+    /// What is gained when answers below some probabilities are not given.
+    pub fn selective(&self) -> Vec<Selective> {
+        let at = |threshold: f64| {
+            let given = self.answers().filter(|(p, _)| *p as f32 >= threshold as f32);
+            let (right, given) = given.fold((0, 0), |(right, all), (_, r)| (right + usize::from(r), all + 1));
+            let coverage = given as f64 / self.truth.len().max(1) as f64;
+            Selective { threshold, coverage, accuracy: (given > 0).then(|| right as f64 / given as f64) }
+        };
+        [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99].map(at).into()
+    }
+
     /// Images that were answered wrongly, the most certain first: positions in the set.
     pub fn worst(&self, most: usize) -> Vec<usize> {
         self.ordered(most, |right, p| (!right).then_some(-p))
@@ -108,6 +121,17 @@ pub struct Reliability {
     pub right: f64,
     /// How many.
     pub answers: usize,
+}
+
+/// What comes of answering only when the probability is high enough.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Selective {
+    /// The least probability of an answer.
+    pub threshold: f64,
+    /// Share of images that are answered.
+    pub coverage: f64,
+    /// Share of these answers that are right; `None` if there are none.
+    pub accuracy: Option<f64>,
 }
 
 /// After each group of equals: how many of the class were found, among how many seen.

@@ -5,6 +5,7 @@
 //! layer applies sigmoid or softmax, the loss is computed from what goes into it, as Keras does: the same value, but
 //! stable.
 
+mod calibration;
 mod curves;
 mod metrics;
 mod scores;
@@ -14,7 +15,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use curves::Reliability;
+pub use calibration::Calibration;
+pub use curves::{Reliability, Selective};
 pub use metrics::{ClassMetrics, Confusion, Metrics};
 pub use scores::{Intervals, OperatingPoint, Scores};
 pub use trainer::{Loss, Run, Trainer};
@@ -38,6 +40,8 @@ pub struct Classifier {
     pub normalization: Normalization,
     /// What the loss counts how much.
     pub weighting: Weighting,
+    /// By which probabilities are told as they turned out to be.
+    pub calibration: Option<Calibration>,
 }
 
 /// What the loss counts how much.
@@ -55,7 +59,8 @@ impl Classifier {
     /// Errors: if there are fewer than two classes, or the network has neither one output per class nor, for two
     /// classes, one in all.
     pub fn new(model: Model, classes: Vec<String>, normalization: Normalization) -> Result<Self> {
-        let classifier = Self { model, classes, normalization, weighting: Weighting::default() };
+        let weighting = Weighting::default();
+        let classifier = Self { model, classes, normalization, weighting, calibration: None };
         if classifier.classes.len() < 2 {
             let found = classifier.classes.join(", ");
             return Err(Error::config(format!("a classifier needs two classes or more, found: {found}")));
@@ -151,7 +156,11 @@ impl Classifier {
             (row, true) => row.to_vec(),
             (row, false) => softmax(row),
         };
-        outputs.f32().chunks(units).map(|r| Prediction { probabilities: row(r) }).collect()
+        let calibrated = |mut probabilities: Vec<f32>| {
+            self.calibration.iter().for_each(|calibration| calibration.apply(&mut probabilities));
+            Prediction { probabilities }
+        };
+        outputs.f32().chunks(units).map(|r| calibrated(row(r))).collect()
     }
 }
 
@@ -198,7 +207,9 @@ impl Task for Classifier {
             };
             let predictions = self.predictions(outputs);
             for ((prediction, &class), &loss) in predictions.iter().zip(&batch.labels).zip(losses.f32()) {
-                tally.add(class as usize, prediction, loss);
+                let class = class as usize;
+                let calibrated = || -prediction.probabilities[class].max(f32::MIN_POSITIVE).ln();
+                tally.add(class, prediction, self.calibration.map_or(loss, |_| calibrated()));
             }
         }
         Ok(tally.finish(&self.classes))
@@ -262,6 +273,8 @@ pub struct Evaluation {
     /// How two classes divide at other thresholds than one half.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub operating_points: Vec<OperatingPoint>,
+    /// How accuracy rises when what is less sure is not answered.
+    pub selective: Vec<Selective>,
     /// 95 % confidence intervals of the metrics, where they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intervals: Option<Intervals>,
@@ -316,6 +329,7 @@ impl Tally {
             per_class: classes.iter().cloned().zip(self.confusion.per_class()).collect(),
             confusion: self.confusion,
             operating_points: self.scores.operating_points(),
+            selective: self.scores.selective(),
             intervals: None,
             scores: self.scores,
         }
