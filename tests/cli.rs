@@ -372,6 +372,36 @@ fn probabilities_are_calibrated_and_doubtful_answers_withheld() {
 }
 
 #[test]
+fn a_data_set_is_checked_and_described() {
+    let folder = pictures(12);
+    let check = |more: &[&str]| {
+        let mut command = ocellus(folder.path());
+        command.args(["check", "photos"]).args(more);
+        command
+    };
+    assert!(stdout(&mut check(&[])).contains("24 images, 2 classes"));
+    let text = stdout(ocellus(folder.path()).args(["summary", "photos"]));
+    assert!(text.contains("width    20 to 22 pixels") && text.contains("24 images in colour"), "{text}");
+
+    fs::copy(folder.path().join("photos/red/03.png"), folder.path().join("photos/blue/wrong.png")).unwrap();
+    fs::write(folder.path().join("photos/red/broken.png"), "no picture").unwrap();
+    demand_error(&mut check(&[]), &["photos", "2 serious findings"]);
+    let output = check(&["--json"]).output().unwrap();
+    let audit: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let titles: Vec<&str> =
+        audit["findings"].as_array().unwrap().iter().map(|f| f["title"].as_str().unwrap()).collect();
+    assert!(titles.contains(&"1 image cannot be read") && titles.contains(&"1 image stands in more than one class"));
+    let output = train(folder.path(), ["--out", "run"]).output().unwrap();
+    let notes = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        notes.contains("1 image stands in more than one class") && notes.contains("ocellus check photos"),
+        "{notes}"
+    );
+    let report = fs::read_to_string(folder.path().join("run/report.html")).unwrap();
+    assert!(report.contains("stands in more than one class") && report.contains("wrong.png"));
+}
+
+#[test]
 fn completions_for_shells() {
     let folder = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish"] {

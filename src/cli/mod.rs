@@ -1,6 +1,7 @@
 //! The command: what a user types, checked once and handed to the library as plain values. One file per command.
 
 mod bench;
+mod check;
 mod compare;
 mod completions;
 mod devices;
@@ -58,6 +59,8 @@ enum Command {
     Train(Box<train::Train>),
     /// Try learning rates in a short training and draw the losses.
     FindLr(Box<train::FindLr>),
+    /// Look for what is wrong with a data set: unreadable files, copies, leaks between parts, imbalance.
+    Check(check::Check),
     /// Measure a trained network on pictures whose classes are known.
     Evaluate(evaluate::Evaluate),
     /// Say what pictures show.
@@ -82,6 +85,7 @@ pub fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Train(args) => args.run(&common),
         Command::FindLr(args) => args.run(&common),
+        Command::Check(args) => args.run(&common),
         Command::Evaluate(args) => args.run(&common),
         Command::Predict(args) => args.run(&common),
         Command::Compare(args) => args.run(&common),

@@ -5,6 +5,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Common;
+use super::check::look;
 use crate::bench::{Costs, StepCosts};
 use crate::data::Normalization;
 use crate::error::Result;
@@ -15,7 +16,7 @@ use crate::train::{Adam, Optimizer, Precision, RunFolder, Session, Task};
 
 #[derive(Args)]
 pub(super) struct Summary {
-    /// A zoo name, a model file, or a run folder.
+    /// A zoo name, a model file, a run folder, or data as `train` takes it.
     network: String,
     /// Height, width and channels of the pictures, for a zoo network: N, HxW or HxWxC.
     #[arg(long, value_name = "SIZE")]
@@ -70,8 +71,37 @@ fn classifier(model: &Model) -> Result<Classifier> {
     Classifier::new(model.clone(), classes, normalization)
 }
 
+/// What a data set holds.
+fn describe(data: &Path, common: &Common) -> Result<()> {
+    let audit = look(data, common)?;
+    if common.json {
+        return super::print(super::json(&audit)?);
+    }
+    let width = audit.classes.iter().map(|c| c.chars().count()).max().unwrap_or(0).max("class".len());
+    let row = |name: &str, cells: &mut dyn Iterator<Item = String>| {
+        format!("{name:<width$}{}", cells.map(|cell| format!("  {cell:>10}")).collect::<String>())
+    };
+    super::print(row("class", &mut audit.parts.iter().map(|part| part.name.to_owned())))?;
+    for (i, class) in audit.classes.iter().enumerate() {
+        super::print(row(class, &mut audit.parts.iter().map(|part| part.counts[i].to_string())))?;
+    }
+    super::print(row("all", &mut audit.parts.iter().map(|part| part.counts.iter().sum::<usize>().to_string())))?;
+    for (name, [least, median, most]) in ["height", "width"].into_iter().zip(audit.sizes) {
+        super::print(format!("{name:<8} {least} to {most} pixels, median {median}"))?;
+    }
+    let [grey, colour] = audit.channels;
+    super::print(format!("colours  {colour} images in colour, {grey} grey"))?;
+    let numbers = |values: &[f32]| values.iter().map(|v| format!("{v:.4}")).collect::<Vec<_>>().join(" ");
+    let Normalization { mean, std } = &audit.statistics;
+    super::print(format!("mean     {}   standard deviation {}", numbers(mean), numbers(std)))?;
+    audit.findings.iter().try_for_each(|finding| super::print(format!("note     {}", finding.title)))
+}
+
 impl Summary {
     pub fn run(&self, common: &Common) -> Result<()> {
+        if let Some(data) = self.data() {
+            return describe(data, common);
+        }
         let model = self.model()?;
         if self.plan {
             return self.show_plan(&model, common);
@@ -87,6 +117,13 @@ impl Summary {
             training_bytes: needed(Some(Optimizer::Adam(Adam::default()).update()))?,
         };
         super::print(if common.json { super::json(&report)? } else { report.to_string() })
+    }
+
+    /// Whether it is data: what is there, and neither a run nor a model file.
+    fn data(&self) -> Option<&Path> {
+        let path = Path::new(&self.network);
+        let is_model = path.extension().is_some_and(|e| e == "toml") || path.join("config.toml").is_file();
+        (path.exists() && !is_model).then_some(path)
     }
 
     /// Of a step that trains a classifier with Adam.

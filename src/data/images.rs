@@ -152,6 +152,11 @@ impl Images {
         Normalization::new(mode, self.shape[2], &self.moments)
     }
 
+    /// Whether looking at a picture again costs no decoding.
+    pub fn is_kept(&self) -> bool {
+        !matches!(*self.decoded, Decoded::Nowhere(_))
+    }
+
     /// Where the decoded pictures are kept, in words.
     pub fn kept(&self) -> String {
         self.decoded.to_string()

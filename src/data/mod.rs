@@ -13,6 +13,7 @@
 //! A format is one file with one `read` function and one line in [`open`](fn@open)'s list. Everything random follows
 //! from a [`Seed`] and a position (epoch, sample), never from which thread was first.
 
+mod audit;
 mod augment;
 mod cache;
 mod cifar;
@@ -36,6 +37,7 @@ mod table;
 mod workbench;
 
 pub use crate::seed::Seed;
+pub use audit::{Audit, Finding, PartCounts, audit, audit_decoded};
 pub use augment::{Augment, AugmentRow};
 pub use cache::Cache;
 pub use dataset::{Dataset, Probe, Sample, Source, Stack};

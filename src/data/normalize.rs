@@ -115,6 +115,11 @@ impl Moments {
         moments
     }
 
+    /// Of grey bytes, as if they were made colour.
+    pub(super) fn in_colour(self) -> Self {
+        Self { sum: [self.sum[0]; 3], squares: [self.squares[0]; 3], ..self }
+    }
+
     /// Of both together.
     pub(super) fn plus(self, other: Self) -> Self {
         let add = |a: [u64; 3], b: [u64; 3]| [a[0] + b[0], a[1] + b[1], a[2] + b[2]];

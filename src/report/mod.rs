@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use history::{Epoch, History};
 pub use tables::flatten;
 
-use crate::data::{Batch, Images, Seed};
+use crate::data::{Batch, Finding, Images, Seed};
 use crate::error::{Error, Result};
 use crate::tasks::Evaluation;
 use crate::train::{Kept, RunFolder};
@@ -46,6 +46,9 @@ pub struct Report<'a> {
 pub struct Facts {
     /// The parts of the data.
     pub data: Vec<Part>,
+    /// What is wrong with them.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
     /// Where it ran.
     pub device: String,
     /// Trained parameters.

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::page::{percent, section};
 use super::{Judged, Report};
+use crate::data::Finding;
 use crate::error::{Error, Result};
 
 /// Rows above which a table is folded.
@@ -71,21 +72,29 @@ pub(super) fn data(report: &Report) -> Option<Markup> {
             }
         }
     };
-    let skipped: Vec<&String> = report.facts.data.iter().flat_map(|p| &p.skipped).collect();
+    let skipped: Vec<String> = report.facts.data.iter().flat_map(|p| p.skipped.clone()).collect();
     let content = html! {
         div.wide { (folded(classes.len(), "All classes", table)) }
         @if !skipped.is_empty() {
-            details {
-                summary { (skipped.len()) " files could not be read and were left out" }
-                ul { @for reason in skipped.iter().take(MOST_REASONS) { li { (reason) } } }
-                @if skipped.len() > MOST_REASONS { p.note { "and " (skipped.len() - MOST_REASONS) " more" } }
-            }
+            (listed(&format!("{} files could not be read and were left out", skipped.len()), &skipped))
         }
+        @for Finding { title, items, .. } in &report.facts.findings { (listed(title, items)) }
     };
     let [h, w] = report.kept.settings.image_size;
     let from =
         report.kept.settings.data.as_ref().map_or("the bundled sample set".to_owned(), |p| p.display().to_string());
     section("Data", &format!("From {from}, at {h}×{w} pixels."), content)
+}
+
+/// Items that open on demand.
+fn listed(title: &str, items: &[String]) -> Markup {
+    html! {
+        details {
+            summary { (title) }
+            ul { @for item in items.iter().take(MOST_REASONS) { li { (item) } } }
+            @if items.len() > MOST_REASONS { p.note { "and " (items.len() - MOST_REASONS) " more" } }
+        }
+    }
 }
 
 pub(super) fn machine(report: &Report) -> Result<Option<Markup>> {

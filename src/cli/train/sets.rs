@@ -2,7 +2,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::cli::{Common, interrupted, progress};
-use crate::data::{self, Images, Part, Seed, Splits, open_labelled};
+use crate::data::{self, Finding, Images, Part, Seed, Splits, audit_decoded, open_labelled};
 use crate::error::{Error, Result};
 use crate::train::Settings;
 
@@ -49,6 +49,8 @@ pub(super) struct Sets {
     pub train: Arc<Images>,
     pub val: Option<Arc<Images>>,
     pub test: Option<Arc<Images>>,
+    /// What is wrong with them.
+    pub findings: Vec<Finding>,
 }
 
 impl Sets {
@@ -65,7 +67,9 @@ impl Sets {
         let [train, val, test] = parts.map(|part| part.map(Arc::new));
         let train = train.ok_or_else(|| Error::config("there are no training images"))?;
         bar.finish_and_clear();
-        let sets = Self { train, val, test };
+        let parts = [Some(train.as_ref()), val.as_deref(), test.as_deref()];
+        let findings = audit_decoded(parts)?;
+        let sets = Self { train, val, test, findings };
         sets.report(common);
         Ok(sets)
     }
@@ -90,10 +94,11 @@ impl Sets {
             train.classes.len()
         ));
         common.say(format!("cache    decoded images are kept {}", self.train.kept()));
-        let counts = train.class_counts();
-        let (least, most) = (counts.iter().min().copied().unwrap_or(0), counts.iter().max().copied().unwrap_or(0));
-        if least * 3 < most {
-            common.say(format!("note     classes are uneven: {least} to {most} images; see --class-weights auto"));
+        for Finding { title, .. } in &self.findings {
+            common.say(format!("note     {title}"));
+        }
+        if !self.findings.is_empty() && train.root.exists() {
+            common.say(format!("note     ocellus check {} says which", train.root.display()));
         }
     }
 }
