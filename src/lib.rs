@@ -5,6 +5,7 @@
 //! [`data`] brings pictures, [`train`] shows them to the network, [`tasks`] say what for. See [`tasks::Trainer`] for the
 //! shortest way through.
 
+mod atomic;
 pub mod bench;
 mod caches;
 pub mod check;

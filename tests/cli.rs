@@ -446,7 +446,7 @@ fn ctrl_c_saves_and_exits_130() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    let checkpoint = folder.path().join("run/checkpoint/progress.json");
+    let checkpoint = folder.path().join("run/checkpoint/state.safetensors");
     let start = std::time::Instant::now();
     while !checkpoint.exists() {
         assert!(start.elapsed().as_secs() < 60, "no checkpoint after a minute");

@@ -94,12 +94,17 @@ impl Loader {
     ///
     /// Its threads begin at once and stay a few batches ahead. They end with it, whether or not it was used up.
     pub fn epoch(&self, number: u64) -> Epoch {
+        self.epoch_from(number, 0)
+    }
+
+    /// As [`Loader::epoch`], without the `first` batches, which are not read.
+    pub fn epoch_from(&self, number: u64, first: usize) -> Epoch {
         let mut order: Vec<usize> = (0..self.images.len()).collect();
         if self.options.shuffle {
             order.shuffle(&mut self.options.seed.generator("shuffle", &[number]));
         }
         let size = self.options.batch_size.get();
-        let waiting = order.chunks(size).map(<[usize]>::to_vec).collect();
+        let waiting = order.chunks(size).skip(first).map(<[usize]>::to_vec).collect();
         let threads = self.options.workers.map_or_else(cores, NonZero::get).min(order.len()).min(MOST_WORKERS);
         let mut epoch = Epoch {
             loader: self.clone(),
@@ -272,6 +277,16 @@ mod tests {
             for workers in [0, 1, 2, 7] {
                 assert_eq!(batches(&Loader::new(images.clone(), options(workers)), 3), expected);
             }
+        }
+    }
+
+    #[test]
+    fn an_epoch_can_be_taken_up_where_it_was_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let loader = Loader::new(images(dir.path(), Cache::Ram), options(2));
+        for first in 0..4 {
+            let rest: Vec<Batch> = loader.epoch_from(3, first).collect::<Result<_>>().unwrap();
+            assert_eq!(rest, batches(&loader, 3)[first..]);
         }
     }
 

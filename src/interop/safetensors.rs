@@ -2,30 +2,45 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 use half::{bf16, f16};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
+use crate::atomic;
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Data, Meta, Shape, Tensor};
 
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, Tensor>;
 
+/// Texts by name: a file's metadata.
+pub type Texts = HashMap<String, String>;
+
 /// Writes tensors to a file. It appears whole or not at all: whatever happens, an earlier file of that name stays until
 /// the new one is on the disk.
 ///
 /// Errors: if the file cannot be written.
 pub fn save<'a>(path: impl AsRef<Path>, tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) -> Result<()> {
-    let path = path.as_ref();
-    let bytes = to_bytes(tensors).map_err(|message| Error::format(path, message))?;
-    replace(path, &bytes).map_err(|e| Error::io("write", path, e))
+    save_with(path, tensors, None)
 }
 
-fn to_bytes<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) -> Result<Vec<u8>, String> {
+/// As [`save`], with texts by name beside the tensors.
+pub fn save_with<'a>(
+    path: impl AsRef<Path>,
+    tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
+    texts: impl Into<Option<Texts>>,
+) -> Result<()> {
+    let path = path.as_ref();
+    let bytes = to_bytes(tensors, texts.into()).map_err(|message| Error::format(path, message))?;
+    atomic::write(path, &bytes).map_err(|e| Error::io("write", path, e))
+}
+
+fn to_bytes<'a>(
+    tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
+    texts: Option<Texts>,
+) -> Result<Vec<u8>, String> {
     let view = |(name, tensor): (&'a str, &'a Tensor)| {
         let dtype = match tensor.dtype() {
             DType::F32 => Dtype::F32,
@@ -37,33 +52,18 @@ fn to_bytes<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) -> Res
         view.map(|v| (name, v)).map_err(|e| format!("\"{name}\": {e}"))
     };
     let views = tensors.into_iter().map(view).collect::<Result<Vec<_>, _>>()?;
-    safetensors::serialize(views, None).map_err(|e| e.to_string())
-}
-
-/// Writes beside `path`, then takes its place.
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // As of any new file: the umask takes away what it should.
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder.tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    // The new name is on the disk only with its folder; not every system can do that.
-    #[cfg(unix)]
-    fs::File::open(folder)?.sync_all()?;
-    Ok(())
+    safetensors::serialize(views, texts).map_err(|e| e.to_string())
 }
 
 /// Reads all tensors of a file. Other float types become f32.
 ///
 /// Errors: if the file cannot be read, is damaged, or holds a tensor of another type.
 pub fn load(path: impl AsRef<Path>) -> Result<Tensors> {
+    Ok(load_with(path)?.0)
+}
+
+/// As [`load`], with the texts beside the tensors.
+pub fn load_with(path: impl AsRef<Path>) -> Result<(Tensors, Texts)> {
     let path = path.as_ref();
     let bytes = fs::read(path).map_err(|e| Error::io("read", path, e))?;
     let wrong =
@@ -73,7 +73,8 @@ pub fn load(path: impl AsRef<Path>) -> Result<Tensors> {
         let tensor = read(&view).map_err(|message| Error::format(path, format!("\"{name}\": {message}")))?;
         Ok((name.to_owned(), tensor))
     };
-    file.iter().map(read).collect()
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(wrong)?;
+    Ok((file.iter().map(read).collect::<Result<_>>()?, header.metadata().clone().unwrap_or_default()))
 }
 
 fn read(view: &TensorView<'_>) -> Result<Tensor, String> {

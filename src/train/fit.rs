@@ -88,6 +88,18 @@ pub trait Observer<T: Task> {
         Ok(())
     }
 
+    /// Whether to keep the state now, in the middle of an epoch.
+    fn wants_checkpoint(&self) -> bool {
+        false
+    }
+
+    /// Keeps the state: in the middle of an epoch, when it wants to or interrupts.
+    ///
+    /// Errors: end the run.
+    fn checkpoint(&mut self, _session: &Session<T>, _progress: &Progress) -> Result<()> {
+        Ok(())
+    }
+
     /// Whether to stop after this step: Ctrl-C.
     fn interrupted(&self) -> bool {
         false
@@ -134,7 +146,11 @@ pub fn fit<T: Task>(
     let earlier = progress.seconds;
     let start = Instant::now();
     let mut reports = Vec::new();
-    while progress.epoch < plan.epochs && progress.step < steps {
+    let idle = |p: &Progress| p.best.map_or(0, |best| p.epoch - best.epoch);
+    let patient = |p: &Progress| plan.patience.is_none_or(|most| idle(p) < most);
+    // An epoch may have had its last step, but not its end.
+    let under_way = |p: &Progress| p.step < steps || p.sums.samples > 0;
+    while progress.epoch < plan.epochs && under_way(progress) && patient(progress) {
         let epoch_start = Instant::now();
         let (epoch, first) = (progress.epoch, progress.epoch * steps_per_epoch);
         let of = |step, waited| {
@@ -148,24 +164,24 @@ pub fn fit<T: Task>(
             }
             Ok::<(), Error>(())
         };
-        let mut batches = train.epoch(epoch);
-        let (skipped, before) = ((progress.step - first) as usize, progress.sums.samples);
-        for batch in batches.by_ref().take(skipped) {
-            batch?;
-        }
-        let mut interrupted = false;
-        while progress.step < steps && !interrupted {
+        let before = progress.sums.samples;
+        let mut batches = train.epoch_from(epoch, (progress.step - first) as usize);
+        while progress.step < steps {
             let Some(batch) = batches.next() else { break };
             let results = session.train(&batch?, progress.step + 1, rate(progress.step + 1))?;
             progress.step += 1;
             take(progress, results, batches.waited(), observer)?;
-            interrupted = observer.interrupted();
+            let interrupted = observer.interrupted();
+            if interrupted || observer.wants_checkpoint() {
+                take(progress, session.results(0)?, batches.waited(), observer)?;
+                progress.seconds = earlier + start.elapsed().as_secs_f64();
+                observer.checkpoint(session, progress)?;
+            }
+            if interrupted {
+                return Err(Error::Interrupted);
+            }
         }
         take(progress, session.results(0)?, batches.waited(), observer)?;
-        progress.seconds = earlier + start.elapsed().as_secs_f64();
-        if interrupted {
-            return Err(Error::Interrupted);
-        }
         let seconds = epoch_start.elapsed().as_secs_f64().max(1e-9);
         let waiting = batches.waited().as_secs_f64() / seconds;
         drop(batches);
@@ -192,10 +208,6 @@ pub fn fit<T: Task>(
         };
         observer.epoch(&report, session, progress)?;
         reports.push(report);
-        let idle = progress.best.map_or(0, |b| progress.epoch - b.epoch);
-        if plan.patience.is_some_and(|p| idle >= p) {
-            break;
-        }
     }
     Ok(reports)
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{EpochReport, Progress, Settings, StepResult};
+use crate::atomic;
 use crate::data::Normalization;
 use crate::device::{Arena, Choices, Device, Weights};
 use crate::error::{Error, Result};
@@ -17,6 +18,11 @@ use crate::tensor::Tensor;
 pub struct RunFolder {
     path: PathBuf,
 }
+
+/// The one file of a checkpoint.
+const CHECKPOINT: &str = "checkpoint/state.safetensors";
+/// In its texts: where the run stands, as JSON.
+const PROGRESS: &str = "progress";
 
 /// What a network needs besides its weights: the part of a run that prediction reads.
 #[derive(Clone, Debug)]
@@ -40,13 +46,16 @@ struct Config {
 }
 
 impl RunFolder {
-    /// Makes a new folder.
+    /// Makes a new folder, with all that `fill` puts into it or not at all.
     ///
-    /// Errors: if it exists already, or cannot be made.
-    pub fn create(path: impl Into<PathBuf>) -> Result<Self> {
+    /// Errors: those of `fill`; if it exists already, or cannot be made.
+    pub fn create(path: impl Into<PathBuf>, fill: impl FnOnce(&Self) -> Result<()>) -> Result<Self> {
         let path = path.into();
         Self::expect_new(&path)?;
-        fs::create_dir_all(&path).map_err(|e| Error::io("create", &path, e))?;
+        let failed = |e| Error::io("create", &path, e);
+        let unfinished = atomic::begin_folder(&path).map_err(failed)?;
+        fill(&Self { path: unfinished.path().to_owned() })?;
+        atomic::finish_folder(unfinished, &path).map_err(failed)?;
         Ok(Self { path })
     }
 
@@ -81,9 +90,10 @@ impl RunFolder {
     ///
     /// Errors: if there is none.
     pub fn newest(parent: &Path) -> Result<PathBuf> {
-        let changed = |path: &PathBuf| fs::metadata(path.join("checkpoint")).and_then(|m| m.modified()).ok();
+        let changed = |path: &PathBuf| fs::metadata(path.join(CHECKPOINT)).and_then(|m| m.modified()).ok();
         let entries = fs::read_dir(parent).map_err(|e| Error::io("read", parent, e))?;
-        let runs = entries.filter_map(|e| Some(e.ok()?.path())).filter(|p| changed(p).is_some());
+        let paths = entries.filter_map(|e| Some(e.ok()?.path()));
+        let runs = paths.filter(|p| !atomic::is_unfinished(p) && changed(p).is_some());
         runs.max_by_key(changed).ok_or_else(|| Error::format(parent, "holds no run with a checkpoint"))
     }
 
@@ -121,7 +131,7 @@ impl RunFolder {
     }
 
     /// Writes `kernels.toml`: which kernels the run has taken on its GPU.
-    pub fn save_choices(&self, device: &Device) -> Result<()> {
+    fn save_choices(&self, device: &Device) -> Result<()> {
         let Some(choices) = device.choices() else { return Ok(()) };
         let text = toml::to_string(&choices).map_err(|e| Error::config(format!("the kernels do not fit TOML: {e}")))?;
         self.write("kernels.toml", text.as_bytes())
@@ -142,16 +152,17 @@ impl RunFolder {
     }
 
     /// Drops rows that a run to be resumed will write again.
-    pub fn trim_tables(&self, progress: &Progress) -> Result<()> {
+    fn trim_tables(&self, progress: &Progress) -> Result<()> {
         self.trim("metrics.csv", progress.epoch)?;
         if self.path.join("steps.csv").exists() { self.trim("steps.csv", progress.step) } else { Ok(()) }
     }
 
-    /// Keeps the header and the rows whose first number is at most `last`.
+    /// Keeps the header and the rows whose first number is at most `last`; not a row that a killed writer began.
     fn trim(&self, name: &str, last: u64) -> Result<()> {
         let text = self.text(name)?;
-        let keep = |line: &&str| line.split(',').next().and_then(|n| n.parse::<u64>().ok()).is_none_or(|n| n <= last);
-        let kept: String = text.lines().filter(keep).flat_map(|line| [line, "\n"]).collect();
+        let number = |line: &str| line.split(',').next().and_then(|n| n.parse::<u64>().ok());
+        let keep = |line: &&str| line.ends_with('\n') && number(line).is_none_or(|n| n <= last);
+        let kept: String = text.split_inclusive('\n').filter(keep).collect();
         self.write(name, kept.as_bytes())
     }
 
@@ -180,38 +191,40 @@ impl RunFolder {
         safetensors::save(path, tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)))
     }
 
-    /// Keeps everything that a bit-exact continuation needs in `checkpoint/`.
-    pub fn save_checkpoint(&self, weights: &Weights, moments: usize, progress: &Progress) -> Result<()> {
-        let (new, old, now) =
-            (self.path.join("checkpoint.new"), self.path.join("checkpoint.old"), self.path.join("checkpoint"));
-        remove_folder(&new)?;
-        fs::create_dir_all(&new).map_err(|e| Error::io("create", &new, e))?;
+    /// Keeps everything that a bit-exact continuation needs in one file, so that it is replaced at once: the arenas, and
+    /// where the run stands. Kernels chosen on the way are kept before, in `kernels.toml`.
+    pub fn save_checkpoint(
+        &self,
+        weights: &Weights,
+        device: &Device,
+        moments: usize,
+        progress: &Progress,
+    ) -> Result<()> {
+        self.save_choices(device)?;
         let arenas = arenas(moments)
             .map(|(name, arena)| {
                 let values = weights.read(arena)?;
                 Ok((name, Tensor::new([values.len()], values)?))
             })
             .collect::<Result<Vec<_>>>()?;
-        safetensors::save(new.join("arenas.safetensors"), arenas.iter().map(|(n, t)| (n.as_str(), t)))?;
-        let json = serde_json::to_vec_pretty(progress).map_err(|e| Error::config(format!("progress: {e}")))?;
-        write_whole(&new.join("progress.json"), &json)?;
-        remove_folder(&old)?;
-        if now.exists() {
-            fs::rename(&now, &old).map_err(|e| Error::io("rename", &now, e))?;
-        }
-        fs::rename(&new, &now).map_err(|e| Error::io("rename", &new, e))?;
-        remove_folder(&old)
+        let path = self.path.join(CHECKPOINT);
+        let folder = path.parent().unwrap_or(&self.path);
+        fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
+        let text = serde_json::to_string(progress).map_err(|e| Error::config(format!("progress: {e}")))?;
+        let texts = safetensors::Texts::from([(PROGRESS.to_owned(), text)]);
+        safetensors::save_with(path, arenas.iter().map(|(n, t)| (n.as_str(), t)), texts)
     }
 
-    /// Restores a checkpoint.
+    /// Restores the checkpoint: the weights, and the tables as they were then. What a killed process has left half-written
+    /// is removed.
     ///
     /// Errors: if there is none, or it belongs to another network.
     pub fn load_checkpoint(&self, weights: &Weights, moments: usize) -> Result<Progress> {
-        // A run killed between the two renames has left the one before.
-        let folder = ["checkpoint", "checkpoint.old"].map(|n| self.path.join(n)).into_iter().find(|p| p.is_dir());
-        let folder = folder.ok_or_else(|| Error::format(&self.path, "has no checkpoint to resume from"))?;
-        let path = folder.join("arenas.safetensors");
-        let tensors = safetensors::load(&path)?;
+        let path = self.path.join(CHECKPOINT);
+        for folder in [Some(self.path()), path.parent()].into_iter().flatten() {
+            atomic::sweep(folder).map_err(|e| Error::io("clean", folder, e))?;
+        }
+        let (tensors, texts) = safetensors::load_with(&path)?;
         for (name, arena) in arenas(moments) {
             let len = weights.read(arena)?.len();
             match tensors.get(&name) {
@@ -219,9 +232,10 @@ impl RunFolder {
                 _ => return Err(Error::format(&path, format!("\"{name}\" is missing or of another size than {len}"))),
             }
         }
-        let path = folder.join("progress.json");
-        let text = fs::read(&path).map_err(|e| Error::io("read", &path, e))?;
-        serde_json::from_slice(&text).map_err(|e| Error::format(&path, e.to_string()))
+        let text = texts.get(PROGRESS).ok_or_else(|| Error::format(&path, "does not say where the run stands"))?;
+        let progress = serde_json::from_str(text).map_err(|e| Error::format(&path, e.to_string()))?;
+        self.trim_tables(&progress)?;
+        Ok(progress)
     }
 
     fn text(&self, name: &str) -> Result<String> {
@@ -237,13 +251,18 @@ impl RunFolder {
     ///
     /// Errors: if it cannot be written.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        write_whole(&self.path.join(name), bytes)
+        let path = self.path.join(name);
+        atomic::write(&path, bytes).map_err(|e| Error::io("write", &path, e))
     }
 
     fn append(&self, name: &str, text: &str) -> Result<()> {
         let path = self.path.join(name);
         let open = File::options().append(true).create(true).open(&path);
-        open.and_then(|mut f| f.write_all(text.as_bytes())).map_err(|e| Error::io("write", &path, e))
+        let append = |mut file: File| {
+            file.write_all(text.as_bytes())?;
+            file.sync_data()
+        };
+        open.and_then(append).map_err(|e| Error::io("write", &path, e))
     }
 }
 
@@ -251,24 +270,4 @@ impl RunFolder {
 fn arenas(moments: usize) -> impl Iterator<Item = (String, Arena)> {
     let fixed = [("parameters".to_owned(), Arena::Parameters), ("states".to_owned(), Arena::States)];
     fixed.into_iter().chain((0..moments).map(|i| (format!("moment_{i}"), Arena::Moment(i))))
-}
-
-/// Writes a file so that it is there whole or not at all.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let write = || -> std::io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().map_err(|e| Error::io("write", path, e))
-}
-
-fn remove_folder(path: &Path) -> Result<()> {
-    if !path.exists() {
-        return Ok(());
-    }
-    fs::remove_dir_all(path).map_err(|e| Error::io("remove", path, e))
 }

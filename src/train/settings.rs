@@ -1,4 +1,5 @@
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +62,9 @@ pub struct Settings {
     pub patience: Option<u64>,
     /// Steps after which to stop.
     pub max_steps: Option<u64>,
+    /// How often the state is kept within a long epoch.
+    #[serde(with = "humantime_serde", default = "ten_minutes")]
+    pub checkpoint_every: Duration,
     /// Whether pictures come in another order in each epoch.
     pub shuffle: bool,
     /// Whether every step's loss is written to `steps.csv`.
@@ -85,4 +89,8 @@ pub struct Settings {
 
 fn one() -> usize {
     1
+}
+
+fn ten_minutes() -> Duration {
+    Duration::from_secs(600)
 }

@@ -133,6 +133,9 @@ pub(super) struct Train {
     /// Stop after this many steps.
     #[arg(long, value_name = "N")]
     max_steps: Option<u64>,
+    /// Keep the state this often within long epochs, for instance 30s or 10m; it is kept after each epoch in any case.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    checkpoint_every: Option<Duration>,
     /// Where decoded pictures are kept: ram, disk (for later runs too), none, or auto.
     #[arg(long, value_name = "PLACE")]
     cache: Option<String>,
@@ -189,10 +192,13 @@ impl Train {
         };
         let initial = self.initial(&kept)?;
         let (session, bytes) = session(&kept, &device, sets.train.len())?;
-        let folder = RunFolder::create(self.out(&kept.settings))?;
-        folder.describe(&kept)?;
-        folder.start_tables(Classifier::METRIC, kept.settings.log_steps)?;
         session.weights().set(|name| initial.get(name))?;
+        let moments = kept.settings.optimizer.update().moments();
+        let folder = RunFolder::create(self.out(&kept.settings), |folder| {
+            folder.describe(&kept)?;
+            folder.start_tables(Classifier::METRIC, kept.settings.log_steps)?;
+            folder.save_checkpoint(session.weights(), &device, moments, &Progress::default())
+        })?;
         announce(&session, bytes, &kept, &folder, common);
         train(session, &sets, &kept, &folder, Progress::default(), self.ui, common)
     }
@@ -201,9 +207,9 @@ impl Train {
         let path = if run.as_os_str().is_empty() { RunFolder::newest(Path::new("runs"))? } else { run.to_owned() };
         let folder = RunFolder::open(path)?;
         let mut kept = folder.read()?;
-        if let Some(epochs) = self.epochs {
-            kept.settings.epochs = epochs;
-        }
+        let s = &mut kept.settings;
+        s.epochs = self.epochs.unwrap_or(s.epochs);
+        s.checkpoint_every = self.checkpoint_every.unwrap_or(s.checkpoint_every);
         let device = open_device(&kept.settings, common)?;
         adopt(&device, &folder, common)?;
         let splits = validation_part(open_data(kept.settings.data.as_deref())?, &kept.settings)?;
@@ -214,7 +220,7 @@ impl Train {
         let (session, bytes) = session(&kept, &device, sets.train.len())?;
         let moments = kept.settings.optimizer.update().moments();
         let progress = folder.load_checkpoint(session.weights(), moments)?;
-        folder.trim_tables(&progress)?;
+        folder.describe(&kept)?;
         announce(&session, bytes, &kept, &folder, common);
         common.say(format!("resuming after epoch {}, step {}", progress.epoch, progress.step));
         train(session, &sets, &kept, &folder, progress, self.ui, common)
@@ -349,8 +355,6 @@ fn train(
     match outcome {
         Err(Error::Interrupted) => {
             folder.save_weights("last", session.weights())?;
-            folder.save_checkpoint(session.weights(), moments, &state)?;
-            folder.save_choices(session.device())?;
             watcher.record.interrupted(state.step)?;
             let at = folder.path().display();
             common.say(format!("interrupted after step {}: saved; go on with ocellus train --resume {at}", state.step));

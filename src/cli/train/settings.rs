@@ -1,4 +1,5 @@
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::Train;
 use crate::cli::Common;
@@ -64,6 +65,7 @@ impl Train {
         s.test = self.test.clone().or(s.test);
         s.patience = self.patience.or(s.patience);
         s.max_steps = self.max_steps.or(s.max_steps);
+        s.checkpoint_every = self.checkpoint_every.unwrap_or(s.checkpoint_every);
         s.cache = self.cache.as_deref().map_or(Ok(s.cache), str::parse::<Cache>)?;
         s.shuffle &= !self.no_shuffle;
         s.log_steps |= self.log_steps;
@@ -139,6 +141,7 @@ impl Train {
             test: None,
             patience: None,
             max_steps: None,
+            checkpoint_every: Duration::from_secs(600),
             shuffle: true,
             log_steps: false,
             calibrate: false,

@@ -1,4 +1,4 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 
@@ -15,6 +15,8 @@ pub(super) struct Watcher<'a> {
     folder: &'a RunFolder,
     common: &'a Common,
     moments: usize,
+    checkpoint_every: Duration,
+    kept: Instant,
     log_steps: bool,
     logged: Vec<(StepResult, f64)>,
     bar: ProgressBar,
@@ -41,6 +43,8 @@ impl<'a> Watcher<'a> {
             folder,
             common,
             moments,
+            checkpoint_every: s.checkpoint_every,
+            kept: Instant::now(),
             log_steps: s.log_steps,
             logged: Vec::new(),
             bar,
@@ -69,7 +73,7 @@ impl<'a> Watcher<'a> {
     }
 
     fn flush(&mut self) -> Result<()> {
-        if self.log_steps {
+        if !self.logged.is_empty() {
             self.folder.log_steps(&self.logged)?;
         }
         self.logged.clear();
@@ -111,15 +115,13 @@ impl Observer<Classifier> for Watcher<'_> {
     }
 
     fn epoch(&mut self, report: &EpochReport, session: &Session<Classifier>, progress: &Progress) -> Result<()> {
-        self.flush()?;
         self.folder.log_epoch(report)?;
         self.record.epoch(report, session)?;
         if report.best {
             self.folder.save_weights("best", session.weights())?;
         }
         self.folder.save_weights("last", session.weights())?;
-        self.folder.save_checkpoint(session.weights(), self.moments, progress)?;
-        self.folder.save_choices(session.device())?;
+        self.checkpoint(session, progress)?;
         let EpochReport { epoch, step, seconds, learning_rate, train, val, images_per_s, waiting, best } = *report;
         let val_text = val.map_or(String::new(), |v| {
             format!("   val loss {:.4} accuracy {:.2} %{}", v.loss, 100.0 * v.metric, if best { " *" } else { "" })
@@ -151,6 +153,17 @@ impl Observer<Classifier> for Watcher<'_> {
             images_per_s,
             waiting_for_data: waiting,
         })?)
+    }
+
+    fn wants_checkpoint(&self) -> bool {
+        self.kept.elapsed() >= self.checkpoint_every
+    }
+
+    fn checkpoint(&mut self, session: &Session<Classifier>, progress: &Progress) -> Result<()> {
+        self.flush()?;
+        self.folder.save_checkpoint(session.weights(), session.device(), self.moments, progress)?;
+        self.kept = Instant::now();
+        Ok(())
     }
 
     fn interrupted(&self) -> bool {
