@@ -6,12 +6,11 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::pool::{Pixels, Pool};
-use super::{Augment, Images, Seed};
+use super::{Augment, Images, Sampling, Seed};
 use crate::error::Result;
 
 /// Some images with all that a training step needs to know of them.
@@ -46,6 +45,8 @@ pub struct LoaderOptions {
     pub batch_size: NonZero<usize>,
     /// Another order in each epoch, instead of file order.
     pub shuffle: bool,
+    /// How often which images are shown.
+    pub sampling: Sampling,
     /// How images are changed, anew in each epoch.
     pub augment: Augment,
     /// Decides the order and the changes.
@@ -57,7 +58,14 @@ pub struct LoaderOptions {
 impl Default for LoaderOptions {
     fn default() -> Self {
         const BATCH_SIZE: NonZero<usize> = NonZero::new(32).unwrap();
-        Self { batch_size: BATCH_SIZE, shuffle: false, augment: Augment::default(), seed: Seed(0), workers: None }
+        Self {
+            batch_size: BATCH_SIZE,
+            shuffle: false,
+            sampling: Sampling::Natural,
+            augment: Augment::default(),
+            seed: Seed(0),
+            workers: None,
+        }
     }
 }
 
@@ -90,7 +98,7 @@ impl Loader {
         self.images.len().div_ceil(self.options.batch_size.get())
     }
 
-    /// Starts loading an epoch: the batches which show each image once.
+    /// Starts loading an epoch: the batches which show each image once, or as [`Sampling`] has it.
     ///
     /// Its threads begin at once and stay a few batches ahead. They end with it, whether or not it was used up.
     pub fn epoch(&self, number: u64) -> Epoch {
@@ -99,10 +107,8 @@ impl Loader {
 
     /// As [`Loader::epoch`], without the `first` batches, which are not read.
     pub fn epoch_from(&self, number: u64, first: usize) -> Epoch {
-        let mut order: Vec<usize> = (0..self.images.len()).collect();
-        if self.options.shuffle {
-            order.shuffle(&mut self.options.seed.generator("shuffle", &[number]));
-        }
+        let LoaderOptions { sampling, shuffle, seed, .. } = self.options;
+        let order = sampling.order(self.images.dataset(), shuffle, seed, number);
         let size = self.options.batch_size.get();
         let waiting = order.chunks(size).skip(first).map(<[usize]>::to_vec).collect();
         let threads = self.options.workers.map_or_else(cores, NonZero::get).min(order.len()).min(MOST_WORKERS);
@@ -122,9 +128,10 @@ impl Loader {
     }
 
     /// Stops early, with images left as they were, when `cancelled` is set.
-    fn batch(&self, epoch: u64, indices: Vec<usize>, cancelled: &AtomicBool) -> Result<Batch> {
+    fn batch(&self, epoch: u64, showings: Vec<usize>, cancelled: &AtomicBool) -> Result<Batch> {
         let [height, width, channels] = self.images.shape();
         let bytes = height * width * channels;
+        let indices: Vec<usize> = showings.iter().map(|showing| showing % self.images.len()).collect();
         let mut images = Pixels::from_pool(&self.spare, indices.len() * bytes);
         let read = |(index, slot): (&usize, &mut [u8])| match cancelled.load(Ordering::Relaxed) {
             false => self.images.read(*index, slot),
@@ -135,8 +142,8 @@ impl Loader {
         let outcomes: Vec<Result<()>> = indices.par_iter().zip(slots).with_max_len(1).map(read).collect();
         outcomes.into_iter().collect::<Result<()>>()?;
         let label = |&index: &usize| self.images.dataset().samples[index].label as i32;
-        let row = |&index: &usize| self.options.augment.row(self.options.seed, epoch, index, [height, width]);
-        let (labels, rows) = (indices.iter().map(label).collect(), indices.iter().flat_map(row).collect());
+        let row = |&showing: &usize| self.options.augment.row(self.options.seed, epoch, showing, [height, width]);
+        let (labels, rows) = (indices.iter().map(label).collect(), showings.iter().flat_map(row).collect());
         Ok(Batch { images, labels, rows, indices })
     }
 }
@@ -159,7 +166,7 @@ fn workers(threads: usize) -> ThreadPool {
 pub struct Epoch {
     loader: Loader,
     number: u64,
-    /// Batches that were not handed out yet.
+    /// Batches that were not handed out yet, as [`Sampling::order`] gives them.
     waiting: VecDeque<Vec<usize>>,
     /// The answers to come, in the order in which batches are handed out.
     answers: VecDeque<Receiver<Result<Batch>>>,
@@ -244,6 +251,7 @@ mod tests {
             batch_size: NonZero::new(4).unwrap(),
             workers: NonZero::new(workers),
             shuffle: true,
+            sampling: Sampling::Natural,
             augment: Augment::standard(),
             seed: Seed(5),
         }

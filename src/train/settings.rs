@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Optimizer, Precision, Schedule};
-use crate::data::{Augment, Cache, Normalize};
+use crate::data::{Augment, Cache, Normalize, Sampling};
 
 /// Every setting of a run, as resolved: `config.toml`. Training again from it repeats the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,6 +67,9 @@ pub struct Settings {
     pub checkpoint_every: Duration,
     /// Whether pictures come in another order in each epoch.
     pub shuffle: bool,
+    /// How often which training pictures are shown.
+    #[serde(default)]
+    pub sampling: Sampling,
     /// Whether every step's loss is written to `steps.csv`.
     pub log_steps: bool,
     /// Whether probabilities are calibrated on the validation set in the end.

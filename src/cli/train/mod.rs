@@ -142,6 +142,9 @@ pub(super) struct Train {
     /// Threads that decode and put batches together.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     workers: Option<u16>,
+    /// natural (each picture once an epoch) or balanced (each class equally often).
+    #[arg(long, value_name = "MODE")]
+    sampling: Option<String>,
     /// Show pictures in file order.
     #[arg(long)]
     no_shuffle: bool,
@@ -290,6 +293,7 @@ fn loader_options(s: &Settings) -> Result<LoaderOptions> {
     Ok(LoaderOptions {
         batch_size: step_size(s)?,
         shuffle: s.shuffle,
+        sampling: s.sampling,
         augment: s.augment.clone(),
         seed: Seed(s.seed),
         workers: s.workers.and_then(NonZero::new),

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::Train;
 use crate::cli::Common;
-use crate::data::{Augment, Cache, Dataset, Normalize, Probe};
+use crate::data::{Augment, Cache, Dataset, Normalize, Probe, Sampling};
 use crate::error::{Error, Result};
 use crate::nn::{Model, zoo};
 use crate::train::{Optimizer, Precision, Schedule, Settings};
@@ -68,6 +68,7 @@ impl Train {
         s.checkpoint_every = self.checkpoint_every.unwrap_or(s.checkpoint_every);
         s.cache = self.cache.as_deref().map_or(Ok(s.cache), str::parse::<Cache>)?;
         s.shuffle &= !self.no_shuffle;
+        s.sampling = self.sampling.as_deref().map_or(Ok(s.sampling), str::parse::<Sampling>)?;
         s.log_steps |= self.log_steps;
         s.calibrate |= self.calibrate;
         s.workers = self.workers.map(usize::from).or(s.workers);
@@ -143,6 +144,7 @@ impl Train {
             max_steps: None,
             checkpoint_every: Duration::from_secs(600),
             shuffle: true,
+            sampling: Sampling::default(),
             log_steps: false,
             calibrate: false,
             cache: Cache::default(),

@@ -195,7 +195,7 @@ fn imbalance(train: &Dataset) -> Vec<Finding> {
         let ratio = largest.1 as f64 / smallest.1 as f64;
         let title = format!("the largest class has {ratio:.1} times as many training images as the smallest");
         let lines = [largest, smallest].map(|(class, n)| format!("{class}: {n}")).into();
-        findings.push(Finding::minor(title + ": consider --class-weights auto", lines));
+        findings.push(Finding::minor(title + ": consider --sampling balanced or --class-weights auto", lines));
     }
     let few: Vec<String> = classes().filter(|c| c.1 < FEW).map(|(class, n)| format!("{class}: {n}")).collect();
     if !few.is_empty() {

@@ -2,7 +2,7 @@ use std::num::NonZero;
 use std::sync::Arc;
 
 use super::{Classifier, Evaluation};
-use crate::data::{Augment, Cache, Dataset, Images, Loader, LoaderOptions, Normalize, Seed, Splits};
+use crate::data::{Augment, Cache, Dataset, Images, Loader, LoaderOptions, Normalize, Sampling, Seed, Splits};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::graph::Value;
@@ -133,6 +133,7 @@ impl Trainer {
         let options = LoaderOptions {
             batch_size: self.batch_size,
             shuffle: self.shuffle,
+            sampling: Sampling::Natural,
             augment: self.augment,
             seed: self.seed,
             workers: None,
