@@ -1,4 +1,4 @@
-//! What a person reads of a run: `report.html`, `curves.svg`, `confusion.svg`, `train_batch.png`.
+//! What a person reads of a run: `report.html`, `curves.svg`, `confusion.svg`, `train_batch.png`, `suspect_labels.csv`.
 //!
 //! In come what the run folder holds, an [`Evaluation`] and pictures; out come files that need nothing else, no network and no
 //! script. Charts are SVG by [`chart`], pages HTML by `maud`. What a run does not have, its report leaves out.
@@ -112,7 +112,7 @@ impl Facts {
     }
 }
 
-/// Writes `report.html`, `curves.svg` and, where there is what it shows, `confusion.svg`.
+/// Writes `report.html`, `curves.svg` and, where there is what they show, `confusion.svg` and `suspect_labels.csv`.
 ///
 /// Errors: if a file of the run is damaged, a picture can no longer be read, or a file not be written.
 pub fn write(folder: &RunFolder, judged: Option<Judged<'_>>) -> Result<()> {
@@ -124,8 +124,26 @@ pub fn write(folder: &RunFolder, judged: Option<Judged<'_>>) -> Result<()> {
         folder.write("curves.svg", chart::file(&charts, chart::SIZE).as_bytes())?;
     }
     let Some(judged) = &report.judged else { return Ok(()) };
+    folder.write(SUSPECTS, &suspect_labels(judged, &report.kept.classes)?)?;
     let (matrix, size) = confusion::matrix(&judged.evaluation.confusion, &report.kept.classes);
     folder.write("confusion.svg", chart::file(&[matrix], size).as_bytes())
+}
+
+/// The file of images whose label looks wrong.
+const SUSPECTS: &str = "suspect_labels.csv";
+
+fn suspect_labels(judged: &Judged, classes: &[String]) -> Result<Vec<u8>> {
+    let wrong = |e: String| Error::config(format!("{SUSPECTS}: {e}"));
+    let mut table = csv::Writer::from_writer(Vec::new());
+    let header = table.write_record(["path", "label", "seems", "probability", "probability_of_label"]);
+    header.map_err(|e| wrong(e.to_string()))?;
+    for s in judged.evaluation.scores.suspects() {
+        let path = judged.images.dataset().samples[s.image].source.to_string();
+        let (probability, of_label) = (s.probability.to_string(), s.of_label.to_string());
+        let row = table.write_record([&path, &classes[s.label], &classes[s.class], &probability, &of_label]);
+        row.map_err(|e| wrong(e.to_string()))?;
+    }
+    table.into_inner().map_err(|e| wrong(e.to_string()))
 }
 
 /// With confidence intervals, where drawing them takes no more than about a second.

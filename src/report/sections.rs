@@ -153,8 +153,13 @@ pub(super) fn certainty(judged: &Judged) -> Option<Markup> {
 
 pub(super) fn mistakes(judged: &Judged, classes: &[String]) -> Result<Option<Markup>> {
     let worst = judged.evaluation.scores.worst(PICTURES);
+    let suspects = match judged.evaluation.scores.suspects().len() {
+        0 => String::new(),
+        1 => " One label looks wrong: suspect_labels.csv.".to_owned(),
+        n => format!(" {n} labels look wrong: suspect_labels.csv lists them."),
+    };
     let note = "Wrong answers the network was surest of: often mislabelled pictures, or what it has never seen.";
-    Ok(section("Worst mistakes", note, gallery(judged, &worst, classes)?))
+    Ok(section("Worst mistakes", &(note.to_owned() + &suspects), gallery(judged, &worst, classes)?))
 }
 
 pub(super) fn doubts(judged: &Judged, classes: &[String]) -> Result<Option<Markup>> {

@@ -9,6 +9,7 @@ mod calibration;
 mod curves;
 mod metrics;
 mod scores;
+mod suspects;
 mod trainer;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ pub use calibration::Calibration;
 pub use curves::{Reliability, Selective};
 pub use metrics::{ClassMetrics, Confusion, Metrics};
 pub use scores::{Intervals, OperatingPoint, Scores};
+pub use suspects::Suspect;
 pub use trainer::{Loss, Run, Trainer};
 
 use crate::data::{Batch, Normalization, Seed};
