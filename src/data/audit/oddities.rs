@@ -14,7 +14,7 @@ pub(super) fn find(seen: &[Seen]) -> Vec<Finding> {
     let ratio = |s: &Seen| s.look.size[1] as f64 / s.look.size[0] as f64 / typical;
     let grey = seen.iter().filter(|s| s.look.channels == 1).count() as f64 / seen.len() as f64;
     let rare = if grey < RARE { 1 } else { 3 };
-    let few = grey < RARE || grey > 1.0 - RARE;
+    let few = !(RARE..=1.0 - RARE).contains(&grey);
     let kind = if rare == 1 { "grey among colour" } else { "colour among grey" };
     let small = format!("smaller than a quarter of the usual {width}x{height} pixels");
     let size = |s: &Seen| format!("{} ({}x{})", s.name, s.look.size[1], s.look.size[0]);
