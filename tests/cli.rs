@@ -402,6 +402,42 @@ fn a_data_set_is_checked_and_described() {
 }
 
 #[test]
+fn a_search_finds_settings_and_is_taken_up() {
+    let folder = pictures(12);
+    small_model(folder.path());
+    fs::write(
+        folder.path().join("space.toml"),
+        "lr = { from = 1e-4, to = 0.1 }\nbatch-size = [4, 8]\nnesterov = [true]\n",
+    )
+    .unwrap();
+    let tune = |arguments: &[&str]| {
+        let mut command = ocellus(folder.path());
+        command.args(["tune"]).args(arguments);
+        command
+    };
+    let search =
+        ["photos", "--model", "small.toml", "--device", "cpu", "--epochs", "3", "--trials", "4", "--seed", "1"];
+    let options = ["--space", "space.toml", "--optimizer", "sgd", "--val", "0.25", "--json"];
+    let lines = json_lines(&stdout(tune(&search).args(options).args(["--out", "whole"])));
+    let trials = |name: &str| fs::read_to_string(folder.path().join(name).join("trials.csv")).unwrap();
+    assert_eq!(trials("whole").lines().count(), 5);
+    assert!(lines.len() > 5 && lines[0]["options"]["nesterov"] == "true", "{lines:?}");
+    assert_eq!(lines.last().unwrap()["event"], "done");
+    assert!(fs::read_to_string(folder.path().join("whole/trials.svg")).unwrap().contains("batch-size"));
+    stdout(ocellus(folder.path()).args(["predict", "whole/best", "photos/red/00.png", "--device", "cpu"]));
+
+    // No time at all: nothing is begun. Taken up, it ends as the other.
+    demand_error(tune(&search).args(options).args(["--out", "part", "--max-time", "0s"]), &["no trial"]);
+    let path = folder.path().join("part/tune.txt");
+    let text = fs::read_to_string(&path).unwrap().replace("--max-time\n0s\n", "");
+    fs::write(&path, text).unwrap();
+    stdout(&mut tune(&["--resume", "part"]));
+    assert_eq!(trials("part"), trials("whole"));
+    demand_error(&mut tune(&["photos", "--val", "0"]), &["validation"]);
+    demand_error(tune(&["photos", "--space", "space.toml"]).args(["--method", "grid"]), &["grid", "lr"]);
+}
+
+#[test]
 fn completions_for_shells() {
     let folder = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish"] {

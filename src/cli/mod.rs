@@ -59,6 +59,8 @@ enum Command {
     Train(Box<train::Train>),
     /// Try learning rates in a short training and draw the losses.
     FindLr(Box<train::FindLr>),
+    /// Search hyper-parameters.
+    Tune(Box<train::Tune>),
     /// Look for what is wrong with a data set: unreadable files, copies, leaks between parts, imbalance.
     Check(check::Check),
     /// Measure a trained network on pictures whose classes are known.
@@ -86,6 +88,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Train(args) => args.run(&common),
         Command::FindLr(args) => args.run(&common),
         Command::Check(args) => args.run(&common),
+        Command::Tune(args) => args.run(&common),
         Command::Evaluate(args) => args.run(&common),
         Command::Predict(args) => args.run(&common),
         Command::Compare(args) => args.run(&common),

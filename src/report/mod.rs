@@ -7,6 +7,7 @@ pub mod chart;
 pub mod confusion;
 mod history;
 mod page;
+pub mod parallel;
 mod pictures;
 mod sections;
 mod tables;

@@ -21,6 +21,8 @@ pub struct Plan {
     pub patience: Option<u64>,
     /// Steps after which to stop.
     pub max_steps: Option<u64>,
+    /// Epochs after which to pause: the schedule goes on to the end.
+    pub until: Option<u64>,
 }
 
 /// Where a run stands: with the weights and moments, enough to go on from.
@@ -150,7 +152,8 @@ pub fn fit<T: Task>(
     let patient = |p: &Progress| plan.patience.is_none_or(|most| idle(p) < most);
     // An epoch may have had its last step, but not its end.
     let under_way = |p: &Progress| p.step < steps || p.sums.samples > 0;
-    while progress.epoch < plan.epochs && under_way(progress) && patient(progress) {
+    let epochs = plan.epochs.min(plan.until.unwrap_or(u64::MAX));
+    while progress.epoch < epochs && under_way(progress) && patient(progress) {
         let epoch_start = Instant::now();
         let (epoch, first) = (progress.epoch, progress.epoch * steps_per_epoch);
         let of = |step, waited| {

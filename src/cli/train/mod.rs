@@ -3,8 +3,10 @@
 mod dashboard;
 mod find_lr;
 mod record;
+mod running;
 mod sets;
 mod settings;
+mod tune;
 mod watcher;
 
 use std::num::NonZero;
@@ -12,29 +14,26 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use serde::Serialize;
 
 pub(super) use find_lr::FindLr;
 pub(super) use sets::{open_data, validation_part};
 pub(super) use settings::{image_size, is_file};
+pub(super) use tune::Tune;
 
-use dashboard::Dashboard;
-use record::Record;
+use running::{Running, announce};
 use sets::Sets;
 use settings::bytes;
-use watcher::Watcher;
 
-use super::{Common, evaluate};
-use crate::data::{self, Loader, LoaderOptions, Seed};
+use super::Common;
+use crate::data::{self, LoaderOptions, Seed};
 use crate::device::{Device, Tuning};
 use crate::error::{Error, Result};
 use crate::interop::safetensors;
-use crate::report::{self, Judged};
-use crate::tasks::classify::{Calibration, Weighting};
-use crate::tasks::{Classifier, Evaluation};
-use crate::train::{Kept, MemoryOptions, Plan, Progress, RunFolder, Session, Settings, Task, fit};
+use crate::tasks::Classifier;
+use crate::tasks::classify::Weighting;
+use crate::train::{Kept, MemoryOptions, Progress, RunFolder, Session, Settings, Task};
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(super) struct Train {
     /// A folder of class folders (also under train/, val/, test/), a CSV of paths and labels, IDX or CIFAR files; without
     /// it, the sample set of handwritten digits.
@@ -161,13 +160,15 @@ pub(super) struct Train {
 impl Train {
     pub fn run(&self, common: &Common) -> Result<()> {
         super::catch_interrupts()?;
-        match &self.resume {
-            Some(run) => self.resume(run, common),
-            None => self.start(common),
-        }
+        let mut running = match &self.resume {
+            Some(run) => self.resume(run, common)?,
+            None => self.start(common)?,
+        };
+        running.learn(None, self.ui, common)?;
+        running.conclude(common)
     }
 
-    fn start(&self, common: &Common) -> Result<()> {
+    fn start(&self, common: &Common) -> Result<Running> {
         let earlier = self.config.as_deref().map(RunFolder::settings).transpose()?;
         let data = self.data.clone().or_else(|| earlier.as_ref().and_then(|s| s.data.clone()));
         let splits = open_data(data.as_deref())?;
@@ -203,10 +204,10 @@ impl Train {
             folder.save_checkpoint(session.weights(), &device, moments, &Progress::default())
         })?;
         announce(&session, bytes, &kept, &folder, common);
-        train(session, &sets, &kept, &folder, Progress::default(), self.ui, common)
+        Ok(Running { session, sets, kept, folder, state: Progress::default() })
     }
 
-    fn resume(&self, run: &Path, common: &Common) -> Result<()> {
+    fn resume(&self, run: &Path, common: &Common) -> Result<Running> {
         let path = if run.as_os_str().is_empty() { RunFolder::newest(Path::new("runs"))? } else { run.to_owned() };
         let folder = RunFolder::open(path)?;
         let mut kept = folder.read()?;
@@ -222,11 +223,11 @@ impl Train {
         }
         let (session, bytes) = session(&kept, &device, sets.train.len())?;
         let moments = kept.settings.optimizer.update().moments();
-        let progress = folder.load_checkpoint(session.weights(), moments)?;
+        let state = folder.load_checkpoint(session.weights(), moments)?;
         folder.describe(&kept)?;
         announce(&session, bytes, &kept, &folder, common);
-        common.say(format!("resuming after epoch {}, step {}", progress.epoch, progress.step));
-        train(session, &sets, &kept, &folder, progress, self.ui, common)
+        common.say(format!("resuming after epoch {}, step {}", state.epoch, state.step));
+        Ok(Running { session, sets, kept, folder, state })
     }
 
     /// The weights to start from, by name.
@@ -298,148 +299,4 @@ fn loader_options(s: &Settings) -> Result<LoaderOptions> {
         seed: Seed(s.seed),
         workers: s.workers.and_then(NonZero::new),
     })
-}
-
-/// A line of `--json`.
-#[derive(Serialize)]
-#[serde(tag = "event", rename_all = "lowercase")]
-enum Event<'a> {
-    Epoch {
-        epoch: u64,
-        step: u64,
-        seconds: f64,
-        lr: f64,
-        train_loss: f64,
-        train_accuracy: f64,
-        val_loss: Option<f64>,
-        val_accuracy: Option<f64>,
-        images_per_s: f64,
-        waiting_for_data: f64,
-    },
-    Done {
-        run: &'a Path,
-        device: String,
-        seconds: f64,
-        steps: u64,
-        best_epoch: Option<u64>,
-        part: Option<&'static str>,
-        evaluation: Option<&'a Evaluation>,
-    },
-}
-
-fn train(
-    mut session: Session<Classifier>,
-    sets: &Sets,
-    kept: &Kept,
-    folder: &RunFolder,
-    mut state: Progress,
-    ui: bool,
-    common: &Common,
-) -> Result<()> {
-    let s = &kept.settings;
-    let batch_size = NonZero::new(s.batch_size).ok_or_else(|| Error::config("--batch-size is 0"))?;
-    let workers = s.workers.and_then(NonZero::new);
-    let steady = || LoaderOptions { batch_size, workers, ..LoaderOptions::default() };
-    let loader = Loader::new(sets.train.clone(), loader_options(s)?);
-    let val = sets.val.clone().map(|images| Loader::new(images, steady()));
-    let plan = Plan {
-        epochs: s.epochs,
-        learning_rate: s.learning_rate,
-        schedule: s.schedule,
-        warmup: (s.warmup * loader.batches() as f64).round() as u64,
-        patience: s.patience,
-        max_steps: s.max_steps,
-    };
-    let moments = s.optimizer.update().moments();
-    let ui = if ui { Dashboard::open(s.model.clone(), session.device().name())? } else { None };
-    let record = Record::begin(folder, &session, sets, &loader, &state)?;
-    let mut watcher = Watcher::new(folder, s, moments, common, loader.batches() as u64, record).with_ui(ui);
-    let outcome = fit(&mut session, &loader, val.as_ref(), &plan, &mut state, &mut watcher);
-    watcher.finish()?;
-    match outcome {
-        Err(Error::Interrupted) => {
-            folder.save_weights("last", session.weights())?;
-            watcher.record.interrupted(state.step)?;
-            let at = folder.path().display();
-            common.say(format!("interrupted after step {}: saved; go on with ocellus train --resume {at}", state.step));
-            return Err(Error::Interrupted);
-        }
-        outcome => outcome?,
-    };
-    let best = safetensors::load(folder.path().join("best.safetensors"))?;
-    session.weights().set(|name| best.get(name))?;
-    if let Some(val) = val.filter(|_| s.calibrate) {
-        calibrate(&mut session, &val, folder, common)?;
-    }
-    conclude(session, sets, &state, folder, steady(), common)
-}
-
-fn announce(session: &Session<Classifier>, bytes: u64, kept: &Kept, folder: &RunFolder, common: &Common) {
-    let s = &kept.settings;
-    let [h, w, c] = kept.model.input;
-    let layout = session.weights().parameters();
-    let parameters: usize = layout.entries().iter().map(|e| e.shape.elements()).sum();
-    common.say(format!("model    {} on {h}x{w}x{c}, {parameters} trained parameters", s.model));
-    let step = s.batch_size * s.accumulate;
-    let parts = if session.part() < step { format!(" in parts of {}", session.part()) } else { String::new() };
-    common.say(format!("device   {}   seed {}   batch {step}{parts}", session.device().name(), s.seed));
-    common.say(format!("memory   {:.1} MiB", bytes as f64 / f64::from(1 << 20)));
-    common.say(format!("run      {}", folder.path().display()));
-}
-
-/// Fits a temperature to the best weights, and keeps it.
-fn calibrate(session: &mut Session<Classifier>, val: &Loader, folder: &RunFolder, common: &Common) -> Result<()> {
-    let before = session.evaluate(val)?;
-    let calibration = Calibration::fit(&before.scores);
-    session.task_mut().calibration = Some(calibration);
-    let after = session.evaluate(val)?;
-    let (name, text) = calibration.file();
-    folder.write(name, text.as_bytes())?;
-    let [before, after] = [before, after].map(|e| 100.0 * e.metrics.calibration_error);
-    let Calibration { temperature, images } = calibration;
-    common.say(format!(
-        "calibrated by temperature {temperature:.2}: error on {images} validation images {before:.2} % before, \
-         {after:.2} % after"
-    ));
-    Ok(())
-}
-
-/// Judges the best weights on what was held out, and says where everything is.
-fn conclude(
-    mut session: Session<Classifier>,
-    sets: &Sets,
-    state: &Progress,
-    folder: &RunFolder,
-    options: LoaderOptions,
-    common: &Common,
-) -> Result<()> {
-    let part = match (&sets.test, &sets.val) {
-        (Some(images), _) => Some(("test", images)),
-        (None, Some(images)) => Some(("validation", images)),
-        (None, None) => None,
-    };
-    let evaluation = part.map(|(_, images)| session.evaluate(&Loader::new(images.clone(), options))).transpose()?;
-    let evaluation = evaluation.map(report::with_intervals);
-    let judged = part.zip(evaluation.as_ref()).map(|((part, images), evaluation)| Judged { part, images, evaluation });
-    report::write(folder, judged)?;
-    if common.json {
-        return super::print(super::json(&Event::Done {
-            run: folder.path(),
-            device: session.device().name(),
-            seconds: state.seconds,
-            steps: state.step,
-            best_epoch: state.best.map(|b| b.epoch),
-            part: part.map(|(name, _)| name),
-            evaluation: evaluation.as_ref(),
-        })?);
-    }
-    if let (Some((name, _)), Some(evaluation)) = (part, &evaluation) {
-        let epoch = state.best.map_or(0, |b| b.epoch);
-        super::print(format!("\nBest weights (epoch {epoch}) on the {name} images:"))?;
-        evaluate::print_evaluation(evaluation)?;
-    }
-    let at = folder.path().display();
-    common.say(format!("\nReport: {at}/report.html"));
-    common.say(format!("Next: ocellus predict {at} PICTURE…   ocellus evaluate {at} DATA"));
-    Ok(())
 }

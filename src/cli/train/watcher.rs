@@ -2,9 +2,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 
-use super::Event;
 use super::dashboard::Dashboard;
 use super::record::Record;
+use super::running::Event;
 use crate::cli::{Common, interrupt, interrupted, json, print, progress};
 use crate::error::Result;
 use crate::tasks::Classifier;

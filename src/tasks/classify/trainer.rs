@@ -146,6 +146,7 @@ impl Trainer {
             warmup: 0,
             patience: None,
             max_steps: None,
+            until: None,
         };
         let val = val.map(|images| Loader::new(images, steady));
         let train = Loader::new(train, options);

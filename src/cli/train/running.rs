@@ -1,0 +1,170 @@
+use std::num::NonZero;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::dashboard::Dashboard;
+use super::loader_options;
+use super::record::Record;
+use super::sets::Sets;
+use super::watcher::Watcher;
+use crate::cli::{Common, evaluate, json, print};
+use crate::data::{Loader, LoaderOptions};
+use crate::error::{Error, Result};
+use crate::interop::safetensors;
+use crate::report::{self, Judged};
+use crate::tasks::classify::Calibration;
+use crate::tasks::{Classifier, Evaluation};
+use crate::train::{Kept, Plan, Progress, RunFolder, Session, fit};
+
+/// A line of `--json`.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub(super) enum Event<'a> {
+    Epoch {
+        epoch: u64,
+        step: u64,
+        seconds: f64,
+        lr: f64,
+        train_loss: f64,
+        train_accuracy: f64,
+        val_loss: Option<f64>,
+        val_accuracy: Option<f64>,
+        images_per_s: f64,
+        waiting_for_data: f64,
+    },
+    Done {
+        run: &'a Path,
+        device: String,
+        seconds: f64,
+        steps: u64,
+        best_epoch: Option<u64>,
+        part: Option<&'static str>,
+        evaluation: Option<&'a Evaluation>,
+    },
+}
+
+/// A run that has begun: its network on a device, its data, its folder, and how far it is.
+pub(super) struct Running {
+    pub session: Session<Classifier>,
+    pub sets: Sets,
+    pub kept: Kept,
+    pub folder: RunFolder,
+    pub state: Progress,
+}
+
+impl Running {
+    /// Trains to the end, or to that of an epoch.
+    pub fn learn(&mut self, until: Option<u64>, ui: bool, common: &Common) -> Result<()> {
+        let Self { session, sets, kept, folder, state } = self;
+        let s = &kept.settings;
+        let loader = Loader::new(sets.train.clone(), loader_options(s)?);
+        let plan = Plan {
+            epochs: s.epochs,
+            learning_rate: s.learning_rate,
+            schedule: s.schedule,
+            warmup: (s.warmup * loader.batches() as f64).round() as u64,
+            patience: s.patience,
+            max_steps: s.max_steps,
+            until,
+        };
+        let moments = s.optimizer.update().moments();
+        let ui = if ui { Dashboard::open(s.model.clone(), session.device().name())? } else { None };
+        let val = sets.val.clone().map(|images| Ok(Loader::new(images, steady(kept)?))).transpose()?;
+        let record = Record::begin(folder, session, sets, &loader, state)?;
+        let mut watcher = Watcher::new(folder, s, moments, common, loader.batches() as u64, record).with_ui(ui);
+        let outcome = fit(session, &loader, val.as_ref(), &plan, state, &mut watcher);
+        watcher.finish()?;
+        match outcome {
+            Err(Error::Interrupted) => {
+                folder.save_weights("last", session.weights())?;
+                watcher.record.interrupted(state.step)?;
+                let (step, at) = (state.step, folder.path().display());
+                common.say(format!("interrupted after step {step}: saved; go on with ocellus train --resume {at}"));
+                Err(Error::Interrupted)
+            }
+            outcome => outcome.map(drop),
+        }
+    }
+
+    /// Judges the best weights on what was held out, and says where everything is.
+    pub fn conclude(mut self, common: &Common) -> Result<()> {
+        let best = safetensors::load(self.folder.path().join("best.safetensors"))?;
+        self.session.weights().set(|name| best.get(name))?;
+        if self.kept.settings.calibrate {
+            self.calibrate(common)?;
+        }
+        let Self { session, sets, kept, folder, state } = &mut self;
+        let part = match (&sets.test, &sets.val) {
+            (Some(images), _) => Some(("test", images)),
+            (None, Some(images)) => Some(("validation", images)),
+            (None, None) => None,
+        };
+        let options = steady(kept)?;
+        let evaluation = part.map(|(_, images)| session.evaluate(&Loader::new(images.clone(), options))).transpose()?;
+        let evaluation = evaluation.map(report::with_intervals);
+        let judged =
+            part.zip(evaluation.as_ref()).map(|((part, images), evaluation)| Judged { part, images, evaluation });
+        report::write(folder, judged)?;
+        if common.json {
+            return print(json(&Event::Done {
+                run: folder.path(),
+                device: session.device().name(),
+                seconds: state.seconds,
+                steps: state.step,
+                best_epoch: state.best.map(|b| b.epoch),
+                part: part.map(|(name, _)| name),
+                evaluation: evaluation.as_ref(),
+            })?);
+        }
+        if let (Some((name, _)), Some(evaluation)) = (part, &evaluation) {
+            let epoch = state.best.map_or(0, |b| b.epoch);
+            print(format!("\nBest weights (epoch {epoch}) on the {name} images:"))?;
+            evaluate::print_evaluation(evaluation)?;
+        }
+        let at = folder.path().display();
+        common.say(format!("\nReport: {at}/report.html"));
+        common.say(format!("Next: ocellus predict {at} PICTURE…   ocellus evaluate {at} DATA"));
+        Ok(())
+    }
+
+    /// Fits a temperature to the best weights, and keeps it.
+    fn calibrate(&mut self, common: &Common) -> Result<()> {
+        let Self { session, sets, kept, folder, .. } = self;
+        let Some(val) = &sets.val else { return Ok(()) };
+        let val = Loader::new(val.clone(), steady(kept)?);
+        let before = session.evaluate(&val)?;
+        let calibration = Calibration::fit(&before.scores);
+        session.task_mut().calibration = Some(calibration);
+        let after = session.evaluate(&val)?;
+        let (name, text) = calibration.file();
+        folder.write(name, text.as_bytes())?;
+        let [before, after] = [before, after].map(|e| 100.0 * e.metrics.calibration_error);
+        let Calibration { temperature, images } = calibration;
+        common.say(format!(
+            "calibrated by temperature {temperature:.2}: error on {images} validation images {before:.2} % before, \
+             {after:.2} % after"
+        ));
+        Ok(())
+    }
+}
+
+/// How pictures are shown that are not trained on.
+fn steady(kept: &Kept) -> Result<LoaderOptions> {
+    let s = &kept.settings;
+    let batch_size = NonZero::new(s.batch_size).ok_or_else(|| Error::config("--batch-size is 0"))?;
+    Ok(LoaderOptions { batch_size, workers: s.workers.and_then(NonZero::new), ..LoaderOptions::default() })
+}
+
+pub(super) fn announce(session: &Session<Classifier>, bytes: u64, kept: &Kept, folder: &RunFolder, common: &Common) {
+    let s = &kept.settings;
+    let [h, w, c] = kept.model.input;
+    let layout = session.weights().parameters();
+    let parameters: usize = layout.entries().iter().map(|e| e.shape.elements()).sum();
+    common.say(format!("model    {} on {h}x{w}x{c}, {parameters} trained parameters", s.model));
+    let step = s.batch_size * s.accumulate;
+    let parts = if session.part() < step { format!(" in parts of {}", session.part()) } else { String::new() };
+    common.say(format!("device   {}   seed {}   batch {step}{parts}", session.device().name(), s.seed));
+    common.say(format!("memory   {:.1} MiB", bytes as f64 / f64::from(1 << 20)));
+    common.say(format!("run      {}", folder.path().display()));
+}
