@@ -5,7 +5,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::sets::Sets;
-use super::{Train, loader_options, open_data, open_device, session, validation_part};
+use super::{Train, loader_options, open_device, session, validation_part};
 use crate::cli::{Common, catch_interrupts, interrupted, json, print, progress};
 use crate::data::Loader;
 use crate::error::{Error, Result};
@@ -57,10 +57,7 @@ impl FindLr {
     }
 
     fn test(&self, common: &Common) -> Result<RangeResult> {
-        let data = self.train.data.clone();
-        let splits = open_data(data.as_deref())?;
-        let probe = splits.train.probe()?;
-        let settings = self.train.settings(None, common, data, &splits.train, probe)?;
+        let (settings, splits) = self.train.resolve(common)?;
         let device = open_device(&settings, common)?;
         // The pictures that training would see, and no others.
         let mut splits = validation_part(splits, &settings)?;

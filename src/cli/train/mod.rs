@@ -25,7 +25,7 @@ use sets::Sets;
 use settings::bytes;
 
 use super::Common;
-use crate::data::{self, LoaderOptions, Seed};
+use crate::data::{self, LoaderOptions, Seed, Splits};
 use crate::device::{Device, Tuning};
 use crate::error::{Error, Result};
 use crate::interop::safetensors;
@@ -169,11 +169,7 @@ impl Train {
     }
 
     fn start(&self, common: &Common) -> Result<Running> {
-        let earlier = self.config.as_deref().map(RunFolder::settings).transpose()?;
-        let data = self.data.clone().or_else(|| earlier.as_ref().and_then(|s| s.data.clone()));
-        let splits = open_data(data.as_deref())?;
-        let probe = splits.train.probe()?;
-        let settings = self.settings(earlier, common, data, &splits.train, probe)?;
+        let (settings, splits) = self.resolve(common)?;
         RunFolder::expect_new(&self.out(&settings))?;
         let device = open_device(&settings, common)?;
         // A config.toml stands in its run's folder.
@@ -205,6 +201,16 @@ impl Train {
         })?;
         announce(&session, bytes, &kept, &folder, common);
         Ok(Running { session, sets, kept, folder, state: Progress::default() })
+    }
+
+    /// Every setting, and the data as it stands.
+    fn resolve(&self, common: &Common) -> Result<(Settings, Splits)> {
+        let earlier = self.config.as_deref().map(RunFolder::settings).transpose()?;
+        let data = self.data.clone().or_else(|| earlier.as_ref().and_then(|s| s.data.clone()));
+        let splits = open_data(data.as_deref())?;
+        let probe = splits.train.probe()?;
+        let settings = self.settings(earlier, common, data, &splits.train, probe)?;
+        Ok((settings, splits))
     }
 
     fn resume(&self, run: &Path, common: &Common) -> Result<Running> {

@@ -138,10 +138,7 @@ impl Tune {
 
     /// Epochs to the end.
     fn epochs(&self, options: &Options, common: &Common) -> Result<u64> {
-        let train = self.with(options, Path::new(""))?;
-        let splits = super::open_data(train.data.as_deref())?;
-        let probe = splits.train.probe()?;
-        let settings = train.settings(None, common, train.data.clone(), &splits.train, probe)?;
+        let (settings, splits) = self.with(options, Path::new(""))?.resolve(common)?;
         if super::validation_part(splits, &settings)?.val.is_empty() {
             return Err(Error::config("a search needs validation images: do without --val 0"));
         }
