@@ -494,6 +494,53 @@ fn ctrl_c_saves_and_exits_130() {
     assert!(checkpoint.is_file());
 }
 
+/// A training that does not end by itself, once it has a checkpoint.
+#[cfg(unix)]
+fn endless(folder: &Path) -> std::process::Child {
+    small_model(folder);
+    let child = std::process::Command::new(assert_cmd::cargo::cargo_bin("ocellus"))
+        .current_dir(folder)
+        .env("OCELLUS_CACHE_DIR", folder.join(".cache"))
+        .args(["train", "photos", "--model", "small.toml", "--device", "cpu", "--epochs", "1000000", "--out", "run"])
+        .args(["--cache", "none"])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let start = std::time::Instant::now();
+    while !fs::read_to_string(folder.join("run/metrics.csv")).is_ok_and(|table| table.lines().count() > 1) {
+        assert!(start.elapsed().as_secs() < 60, "no epoch after a minute");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    child
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_belongs_to_one_process() {
+    let folder = pictures(12);
+    let child = endless(folder.path());
+    demand_error(ocellus(folder.path()).args(["train", "--resume", "run"]), &["run", "another process"]);
+    for _ in 0..2 {
+        std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    }
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
+    stdout(ocellus(folder.path()).args(["train", "--resume", "run", "--epochs", "1"]));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_picture_that_vanishes_costs_nothing_but_time() {
+    let folder = pictures(12);
+    let child = endless(folder.path());
+    let (picture, elsewhere) = (folder.path().join("photos/red/05.png"), folder.path().join("05.png"));
+    fs::rename(&picture, &elsewhere).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && message.contains("05.png"), "{message}");
+    fs::rename(&elsewhere, &picture).unwrap();
+    stdout(ocellus(folder.path()).args(["train", "--resume", "run", "--epochs", "1"]));
+}
+
 #[test]
 fn a_plan_is_shown_with_its_costs() {
     let folder = tempfile::tempdir().unwrap();

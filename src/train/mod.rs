@@ -18,7 +18,7 @@ pub use fit::{Best, EpochReport, Observer, Plan, Progress, Quiet, StepOf, fit};
 pub use optimizers::{Adam, Optimizer, RmsProp, Sgd};
 pub use precision::Precision;
 pub use range_test::{RangeResult, RangeTest, Tried};
-pub use run_folder::{Kept, RunFolder};
+pub use run_folder::{Kept, Lock, RunFolder};
 pub use schedule::Schedule;
 pub use search::{Choice, Halving, Job, Options, Scale, Space, Trial};
 pub use session::{MemoryOptions, Session, StepResult};

@@ -1,4 +1,4 @@
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,30 @@ use crate::tensor::Tensor;
 /// What is kept of a run on disk. Files appear whole or not at all: each is written under another name, then renamed.
 pub struct RunFolder {
     path: PathBuf,
+}
+
+/// A run's folder, or a search's, held for this process alone until it is dropped or the process ends, however it ends.
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Holds a folder.
+    ///
+    /// Errors: if another process does, or the folder cannot be written to.
+    pub fn hold(folder: &Path) -> Result<Self> {
+        let path = folder.join("run.lock");
+        let file = File::create(&path).map_err(|e| Error::io("create", &path, e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => {
+                Err(Error::format(folder, "another process is at work on this run: wait for it, or end it"))
+            }
+            // Some network file systems know no locks.
+            Err(TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Unsupported => Ok(Self { _file: file }),
+            Err(TryLockError::Error(e)) => Err(Error::io("lock", &path, e)),
+        }
+    }
 }
 
 /// The one file of a checkpoint.

@@ -31,7 +31,7 @@ use crate::error::{Error, Result};
 use crate::interop::safetensors;
 use crate::tasks::Classifier;
 use crate::tasks::classify::Weighting;
-use crate::train::{Kept, MemoryOptions, Progress, RunFolder, Session, Settings, Task};
+use crate::train::{Kept, Lock, MemoryOptions, Progress, RunFolder, Session, Settings, Task};
 
 #[derive(Args, Clone)]
 pub(super) struct Train {
@@ -200,7 +200,8 @@ impl Train {
             folder.save_checkpoint(session.weights(), &device, moments, &Progress::default())
         })?;
         announce(&session, bytes, &kept, &folder, common);
-        Ok(Running { session, sets, kept, folder, state: Progress::default() })
+        let lock = Lock::hold(folder.path())?;
+        Ok(Running { session, sets, kept, folder, state: Progress::default(), _lock: lock })
     }
 
     /// Every setting, and the data as it stands.
@@ -216,6 +217,7 @@ impl Train {
     fn resume(&self, run: &Path, common: &Common) -> Result<Running> {
         let path = if run.as_os_str().is_empty() { RunFolder::newest(Path::new("runs"))? } else { run.to_owned() };
         let folder = RunFolder::open(path)?;
+        let lock = Lock::hold(folder.path())?;
         let mut kept = folder.read()?;
         let s = &mut kept.settings;
         s.epochs = self.epochs.unwrap_or(s.epochs);
@@ -233,7 +235,7 @@ impl Train {
         folder.describe(&kept)?;
         announce(&session, bytes, &kept, &folder, common);
         common.say(format!("resuming after epoch {}, step {}", state.epoch, state.step));
-        Ok(Running { session, sets, kept, folder, state })
+        Ok(Running { session, sets, kept, folder, state, _lock: lock })
     }
 
     /// The weights to start from, by name.

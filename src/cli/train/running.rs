@@ -15,7 +15,7 @@ use crate::interop::safetensors;
 use crate::report::{self, Judged};
 use crate::tasks::classify::Calibration;
 use crate::tasks::{Classifier, Evaluation};
-use crate::train::{Kept, Plan, Progress, RunFolder, Session, fit};
+use crate::train::{Kept, Lock, Plan, Progress, RunFolder, Session, fit};
 
 /// A line of `--json`.
 #[derive(Serialize)]
@@ -51,12 +51,14 @@ pub(super) struct Running {
     pub kept: Kept,
     pub folder: RunFolder,
     pub state: Progress,
+    /// Nobody else may write to the folder meanwhile.
+    pub _lock: Lock,
 }
 
 impl Running {
     /// Trains to the end, or to that of an epoch.
     pub fn learn(&mut self, until: Option<u64>, ui: bool, common: &Common) -> Result<()> {
-        let Self { session, sets, kept, folder, state } = self;
+        let Self { session, sets, kept, folder, state, .. } = self;
         let s = &kept.settings;
         let loader = Loader::new(sets.train.clone(), loader_options(s)?);
         let plan = Plan {
@@ -94,7 +96,7 @@ impl Running {
         if self.kept.settings.calibrate {
             self.calibrate(common)?;
         }
-        let Self { session, sets, kept, folder, state } = &mut self;
+        let Self { session, sets, kept, folder, state, .. } = &mut self;
         let part = match (&sets.test, &sets.val) {
             (Some(images), _) => Some(("test", images)),
             (None, Some(images)) => Some(("validation", images)),

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::report::History;
 use crate::report::chart;
 use crate::report::parallel::{Column, parallel};
-use crate::train::{Halving, Job, Options, RunFolder, Space, Trial};
+use crate::train::{Halving, Job, Lock, Options, RunFolder, Space, Trial};
 
 /// Takes the options of `train`; those that are given are not searched. What is best on the validation images ends in the
 /// folder's `best`, which is a run like any other.
@@ -116,6 +116,7 @@ impl Tune {
             Method::Asha => Halving::new(options.len(), epochs),
             _ => Halving::without_halving(options.len(), epochs),
         };
+        let _lock = Lock::hold(&folder)?;
         let mut search = Search { tune: self, folder, halving, options, begun: Vec::new(), common };
         search.read()?;
         search.run()?;
@@ -205,7 +206,13 @@ impl Search<'_> {
                 self.common.say(format!("interrupted; go on with ocellus tune --resume {at}"));
                 return Err(Error::Interrupted);
             }
-            self.tell(job, outcome.err())?;
+            let failure = match outcome {
+                Ok(()) => None,
+                Err(e @ (Error::Diverged(_) | Error::Config(_) | Error::Memory(_) | Error::Shape { .. })) => Some(e),
+                // Nothing to do with the settings.
+                Err(error) => return Err(error),
+            };
+            self.tell(job, failure)?;
             if interrupted() {
                 return Err(Error::Interrupted);
             }
