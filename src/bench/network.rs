@@ -2,11 +2,12 @@
 //! network on digits; W3, ResNet-20 in its CIFAR form.
 
 use super::{Costs, Measurement, feed_noise, time};
-use crate::data::{Augment, Normalization, Seed};
+use crate::data::{Normalization, Seed};
 use crate::device::{Device, Program};
 use crate::error::{Error, Result};
 use crate::graph::Layout;
 use crate::nn::{Model, Sequential, zoo};
+use crate::ops::AugmentRow;
 use crate::tasks::Classifier;
 use crate::train::{Adam, Optimizer, Precision, Task};
 
@@ -62,9 +63,7 @@ pub(super) fn ready(device: &Device, name: &str, training: Option<Precision>) ->
     weights.set(|name| initial.get(name))?;
     let mut program = device.compile_with(&graph, &weights, update.clone(), passes)?;
     feed_noise(&mut program)?;
-    let [h, w, _] = work.model.input;
-    let row = Augment::default().row(Seed(0), 0, 0, [h, w]);
-    program.feed("rows", bytemuck::cast_slice(&row.repeat(work.batch)))?;
+    program.feed("rows", bytemuck::cast_slice(&vec![AugmentRow::STILL; work.batch]))?;
     let costs = Costs::of(device, &graph, update.as_deref(), passes)?;
     Ok(Ready { program, costs, scalars: update.map_or(Vec::new(), |u| u.scalars(1e-4, 1)), batch: work.batch })
 }

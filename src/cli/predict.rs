@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::Common;
 use super::trained::Trained;
-use crate::data::{Augment, Batch, Image, Seed, list_images};
+use crate::data::{Batch, Image, list_images};
 use crate::error::{Error, Result};
+use crate::ops::AugmentRow;
 use crate::tasks::Prediction;
 
 #[derive(Args)]
@@ -95,7 +96,7 @@ impl Predict {
         let mut predictions = match read.is_empty() {
             true => Vec::new(),
             false => {
-                let outputs = trained.session.infer(&batch(&read, shape))?;
+                let outputs = trained.session.infer(&batch(&read))?;
                 trained.session.task().predictions(&outputs[1])
             }
         }
@@ -142,12 +143,12 @@ fn print_unreadable(path: String, error: &Error, common: &Common) -> Result<()> 
     Ok(())
 }
 
-fn batch(images: &[&Image], [h, w, _]: [usize; 3]) -> Batch {
-    let row = Augment::default().row(Seed(0), 0, 0, [h, w]);
+fn batch(images: &[&Image]) -> Batch {
     Batch {
         images: images.iter().flat_map(|i| i.pixels.iter().copied()).collect(),
         labels: vec![0; images.len()],
-        rows: row.repeat(images.len()),
+        rows: vec![AugmentRow::STILL; images.len()],
+        mixes: None,
         indices: (0..images.len()).collect(),
     }
 }

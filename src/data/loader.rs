@@ -10,8 +10,9 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::pool::{Pixels, Pool};
-use super::{Augment, Images, Sampling, Seed};
+use super::{Augment, Images, Mixes, Sampling, Seed};
 use crate::error::Result;
+use crate::ops::AugmentRow;
 
 /// Some images with all that a training step needs to know of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,8 +21,10 @@ pub struct Batch {
     pub images: Pixels,
     /// `[n]`, indices into the data set's classes.
     pub labels: Vec<i32>,
-    /// `[n, 12]`, an [`AugmentRow`](super::AugmentRow) for each image.
-    pub rows: Vec<f32>,
+    /// `[n]`, how each image is changed.
+    pub rows: Vec<AugmentRow>,
+    /// How they are mixed, if they are.
+    pub mixes: Option<Mixes>,
     /// `[n]`, which of the data set's samples they are.
     pub indices: Vec<usize>,
 }
@@ -141,10 +144,12 @@ impl Loader {
         // All are waited for: which error is told must not depend on which thread was first.
         let outcomes: Vec<Result<()>> = indices.par_iter().zip(slots).with_max_len(1).map(read).collect();
         outcomes.into_iter().collect::<Result<()>>()?;
+        let LoaderOptions { augment, seed, .. } = &self.options;
         let label = |&index: &usize| self.images.dataset().samples[index].label as i32;
-        let row = |&showing: &usize| self.options.augment.row(self.options.seed, epoch, showing, [height, width]);
-        let (labels, rows) = (indices.iter().map(label).collect(), showings.iter().flat_map(row).collect());
-        Ok(Batch { images, labels, rows, indices })
+        let labels: Vec<i32> = indices.iter().map(label).collect();
+        let rows = showings.iter().map(|&showing| augment.row(*seed, epoch, showing, [height, width])).collect();
+        let mixes = augment.mixes(*seed, epoch, &showings, &labels, [height, width]);
+        Ok(Batch { images, labels, rows, mixes, indices })
     }
 }
 
@@ -273,7 +278,8 @@ mod tests {
         assert_eq!(batches[1].labels, [0, 0, 0, 1]);
         assert_eq!(batches[1].images.len(), 4 * 48);
         assert_eq!(batches[1].images[3 * 48..][..3], [10, 0, 0]);
-        assert_eq!(batches[2].rows[12..24], [1., 0., 0., 0., 1., 0., 0., 1., 1., 0., 0., 0.]);
+        assert_eq!(batches[2].rows[1], AugmentRow::STILL);
+        assert_eq!(batches[2].mixes, None);
     }
 
     #[test]

@@ -39,7 +39,7 @@ mod workbench;
 
 pub use crate::seed::Seed;
 pub use audit::{Audit, Finding, PartCounts, audit, audit_decoded};
-pub use augment::{Augment, AugmentRow};
+pub use augment::{Augment, Mixes};
 pub use cache::Cache;
 pub use dataset::{Dataset, Probe, Sample, Source, Stack};
 pub use files::list_images;

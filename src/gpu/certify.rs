@@ -86,13 +86,18 @@ const PERIOD: usize = 4099;
 /// Values for the inputs of an op.
 pub(super) fn draw(op: &Arc<dyn Op>, metas: &[Meta], values: impl Fn(&str, usize, &Meta) -> Values) -> Vec<Tensor> {
     let given = |(i, meta): (usize, &Meta)| {
-        let meta = Meta::new([meta.elements().min(PERIOD)], meta.dtype);
-        Given { values: values(op.name(), i, &meta), meta }
+        let short = Meta::new([meta.elements().min(PERIOD)], meta.dtype);
+        match values(op.name(), i, &short) {
+            // Rows of an image each: they are what they are only in their places.
+            Values::Fixed(_) => Given { values: values(op.name(), i, meta), meta: meta.clone() },
+            values => Given { values, meta: short },
+        }
     };
     let inputs = metas.iter().enumerate().map(given).collect();
     let drawn = Sample { op: op.clone(), inputs, differentiable: false }.draw(0);
     let repeat = |(numbers, meta): (&Array, &Meta)| {
-        Tensor::from_array(&Array::from_fn(&meta.shape, |i| numbers.data[i % PERIOD]), meta.dtype)
+        let drawn = numbers.data.len().max(1);
+        Tensor::from_array(&Array::from_fn(&meta.shape, |i| numbers.data[i % drawn]), meta.dtype)
     };
     drawn.iter().zip(metas).map(repeat).collect()
 }

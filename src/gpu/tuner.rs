@@ -272,7 +272,17 @@ impl Gpu {
         loop {
             let mut known = self.known(candidate);
             let number = self.tuner().choose(&candidate.key, &candidate.kernels);
-            let Some(number) = number else { return Err(self.refusal(candidate, &known)) };
+            let number = match number {
+                Some(number) => number,
+                None if news => return Err(self.refusal(candidate, &known)),
+                None => {
+                    // An adapter is not refused from memory alone: what was wrong may have been mended.
+                    known.failed.clear();
+                    self.tuner().known.kernels.insert(candidate.key.clone(), known);
+                    news = true;
+                    continue;
+                }
+            };
             let variant = candidate.kernels[number].variant.clone();
             if known.certified.contains(&variant) || Instant::now() >= deadline {
                 break;

@@ -13,6 +13,9 @@ pub enum Tolerance {
     Sum(usize),
     /// Normalised by statistics: measured against the largest value of the result.
     Normalized,
+    /// Taken from between two of so many neighbours, at a place that is rounded as well: measured against the largest value
+    /// of the result, which is about what neighbours can differ by.
+    Interpolated(usize),
     /// Statistics, a row for each along the first axis: measured against the largest value of the row.
     Statistics,
 }
@@ -28,6 +31,7 @@ impl Tolerance {
             Self::Transcendental => 1e-5 * reference.abs() + 1e-5,
             Self::Sum(terms) => 4.0 * (terms as f64).sqrt().max(2.0) * ulp * magnitude.max(reference.abs()) + 1e-37,
             Self::Normalized | Self::Statistics => 1e-5 * largest + 1e-6,
+            Self::Interpolated(extent) => (1e-5 + 8.0 * ulp * extent as f64) * largest + 1e-6,
         }
     }
 }

@@ -41,7 +41,7 @@ impl Mask {
 
 /// A permutation of the 32-bit numbers whose output bits depend evenly on the input bits: lowbias32 (C. Wellons,
 /// <https://github.com/skeeto/hash-prospector>).
-fn scramble(mut x: u32) -> u32 {
+pub(super) fn scramble(mut x: u32) -> u32 {
     x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
     x = (x ^ (x >> 15)).wrapping_mul(0x846c_a68b);
     x ^ (x >> 16)

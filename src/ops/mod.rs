@@ -16,6 +16,7 @@ mod gather;
 mod grid;
 mod losses;
 mod matmul;
+mod mix;
 mod pad;
 mod pointwise;
 mod pool2d;
@@ -32,7 +33,7 @@ mod transpose;
 mod window;
 mod words;
 
-pub use augment::{Augment, augment};
+pub use augment::{Augment, AugmentRow, augment};
 pub use batch_norm::{BatchNorm, BatchNormGradSums, BatchStatistics, batch_norm, batch_norm_inference};
 pub use binary_cross_entropy::{binary_cross_entropy, binary_cross_entropy_with_logits};
 pub use concat::{Concat, concat};
@@ -48,6 +49,7 @@ pub use losses::{
     weighted_mean,
 };
 pub use matmul::{MatMul, matmul};
+pub use mix::{Mix, MixRow, mix};
 pub use pad::{Pad, pad};
 pub use pointwise::{
     Piece, Pointwise, add, apply, binary, copy, div, elu, exp, gelu, hard_swish, leaky_relu, log, max, min, mul,
@@ -76,6 +78,7 @@ pub struct Family {
 /// Every op there is.
 pub const FAMILIES: &[Family] = &[
     Family { name: "augment", samples: augment::samples },
+    Family { name: "mix", samples: mix::samples },
     Family { name: "dropout", samples: dropout::samples },
     Family { name: "pointwise", samples: pointwise::samples },
     Family { name: "batch_norm", samples: batch_norm::samples },

@@ -17,7 +17,7 @@ use crate::data::{Batch, Image};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::graph::{Ending, Graph, Layout};
-use crate::ops;
+use crate::ops::{self, AugmentRow, MixRow};
 use crate::tensor::{DType, Meta};
 
 /// Longest side of a picture in a page.
@@ -76,14 +76,23 @@ fn seen(batch: &Batch, shape: [usize; 3], classes: &[String]) -> Result<Vec<(Ima
     let ([h, w, c], n) = (shape, batch.len().min(MOST_SEEN));
     let mut graph = Graph::new();
     let images = graph.input("images", Meta::new([n, h, w, c], DType::U8));
-    let rows = graph.input("rows", Meta::f32([n, 12]));
+    let rows = graph.input("rows", Meta::f32([n, AugmentRow::LEN]));
     let seen = ops::augment(&mut graph, images, rows, [h, w], &vec![0.0; c], &vec![1.0; c])?;
+    let mixes = batch.mixes.as_ref().map(|mixes| &mixes.rows[..n]);
+    let seen = match mixes {
+        Some(_) => {
+            let mixes = graph.input("mixes", Meta::f32([n, MixRow::LEN]));
+            ops::mix(&mut graph, seen, mixes)?
+        }
+        None => seen,
+    };
     graph.output("seen", seen);
     let device = Device::Cpu;
     let weights = device.weights(Layout::parameters(&graph), Layout::states(&graph), 0)?;
     let mut program = device.compile(&graph, &weights, Ending::Nothing)?;
-    let rows = bytemuck::cast_slice(&batch.rows[..12 * n]);
-    let outputs = program.execute(&[("images", &batch.images[..n * h * w * c]), ("rows", rows)])?;
+    let mut fed = vec![("images", &batch.images[..n * h * w * c]), ("rows", bytemuck::cast_slice(&batch.rows[..n]))];
+    fed.extend(mixes.map(|mixes| ("mixes", bytemuck::cast_slice(mixes))));
+    let outputs = program.execute(&fed)?;
     let values = outputs.first().map_or(&[][..], |t| t.f32());
     let picture = |(values, &label): (&[f32], &i32)| {
         let pixels = values.iter().map(|v| (255.0 * v).round() as u8).collect();
@@ -185,13 +194,10 @@ mod tests {
 
     #[test]
     fn a_contact_sheet_shows_the_pictures_as_changed() {
-        let mut rows = vec![0.0; 36];
-        for row in rows.chunks_exact_mut(12) {
-            // Turned left to right.
-            row[..9].copy_from_slice(&[-1.0, 0.0, 3.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0]);
-        }
+        let mirrored = AugmentRow { column: [-1.0, 0.0, 3.0, 0.0], ..AugmentRow::STILL };
         let pixels: Vec<u8> = [[0, 80, 160, 240]; 12].concat();
-        let batch = Batch { images: pixels.into(), labels: vec![0, 1, 0], rows, indices: vec![0, 1, 2] };
+        let (labels, rows, indices) = (vec![0, 1, 0], vec![mirrored; 3], vec![0, 1, 2]);
+        let batch = Batch { images: pixels.into(), labels, rows, mixes: None, indices };
         let names = ["cat", "dog"].map(str::to_owned);
         let sheet = image::load_from_memory(&contact_sheet(&batch, [4, 4, 1], &names).unwrap().0).unwrap().into_rgb8();
         assert_eq!(sheet.dimensions(), (3 * 78 + 6, 72 + 14 + 6 + 6));

@@ -3,7 +3,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Precision, Task};
-use crate::data::{Batch, Loader};
+use crate::data::{Batch, Loader, Mixes};
 use crate::device::{Device, Program, Weights};
 use crate::error::{Error, Result};
 use crate::graph::{Ending, Footprint, Graph, Layout, Passes, Update};
@@ -132,16 +132,17 @@ impl<T: Task> Session<T> {
     ///
     /// Errors: [`Error::Memory`] if one picture does not fit, or where batch statistics forbid parts.
     pub fn prepare(&mut self, n: usize, rest: usize) -> Result<u64> {
-        let mut part = self.memory.part.unwrap_or(n).clamp(1, n.max(1));
+        let together = self.task.computed_together();
+        let mut part = self.memory.part.unwrap_or(n).clamp(1, n.max(1)).next_multiple_of(together).min(n.max(1));
         loop {
             match self.make_room(n, rest, part) {
                 Ok(bytes) => {
                     self.prepared = (n, part);
                     return Ok(bytes);
                 }
-                Err(Error::Memory(reason)) if part > 1 => {
+                Err(Error::Memory(reason)) if part > together => {
                     self.expect_divisible(part, reason)?;
-                    part = part.div_ceil(2);
+                    part = part.div_ceil(2).next_multiple_of(together);
                 }
                 Err(error) => return Err(error),
             }
@@ -278,6 +279,11 @@ impl<T: Task> Session<T> {
     ) -> Result<Vec<StepResult>> {
         let program = self.program(form)?;
         feed(program, batch, range.clone())?;
+        if let Some(Mixes { rows, labels, shares }) = &batch.mixes {
+            program.feed("mixes", bytemuck::cast_slice(&rows[range.clone()]))?;
+            program.feed("partner_labels", bytemuck::cast_slice(&labels[range.clone()]))?;
+            program.feed("own_shares", bytemuck::cast_slice(&shares[range.clone()]))?;
+        }
         program.feed("step", bytemuck::bytes_of(&[step as i32, range.start as i32]))?;
         program.run(scalars)?;
         let (share, last) = (range.len() as f32 / batch.len() as f32, range.end == batch.len());
@@ -324,6 +330,7 @@ impl<T: Task> Session<T> {
     ///
     /// Errors: if the device is lost, or one picture does not fit it.
     pub fn infer(&mut self, batch: &Batch) -> Result<Vec<Tensor>> {
+        let together = self.task.computed_together();
         let mut results: Vec<Vec<Tensor>> = Vec::new();
         let mut start = 0;
         while start < batch.len() {
@@ -333,7 +340,9 @@ impl<T: Task> Session<T> {
                     results.push(outputs);
                     start += size;
                 }
-                Err(Error::Memory(_)) if size > 1 => self.prepared.1 = size.div_ceil(2),
+                Err(Error::Memory(_)) if size > together => {
+                    self.prepared.1 = size.div_ceil(2).next_multiple_of(together);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -363,11 +372,8 @@ fn parts(n: usize, part: usize) -> impl Iterator<Item = Range<usize>> {
 }
 
 fn feed(program: &mut Program, batch: &Batch, range: Range<usize>) -> Result<()> {
-    let of = |len: usize| {
-        let each = len / batch.len();
-        range.start * each..range.end * each
-    };
-    program.feed("images", &batch.images[of(batch.images.len())])?;
-    program.feed("rows", bytemuck::cast_slice(&batch.rows[of(batch.rows.len())]))?;
+    let image = batch.images.len() / batch.len();
+    program.feed("images", &batch.images[range.start * image..range.end * image])?;
+    program.feed("rows", bytemuck::cast_slice(&batch.rows[range.clone()]))?;
     program.feed("labels", bytemuck::cast_slice(&batch.labels[range]))
 }

@@ -12,11 +12,17 @@ pub trait Task: Clone + Send + Sync {
     const METRIC: &'static str;
 
     /// The graph of a training step on `n` pictures, gradients included. Inputs: `images` u8 [n, h, w, c], `rows` f32
-    /// `[n, 12]`, `labels` i32 `[n]`, `step` i32 `[2]`: its number, and which of its pictures comes first here. Outputs: the
-    /// mean loss; the sum of the metric over the pictures.
+    /// `[n, 32]`, `labels` i32 `[n]`, `step` i32 `[2]`: its number, and which of its pictures comes first here. Where pictures
+    /// are mixed, also `mixes` f32 `[n, 8]`, `partner_labels` i32 `[n]`, `own_shares` f32 `[n]`. Outputs: the mean loss; the
+    /// sum of the metric over the pictures.
     ///
     /// Errors: if network and task do not fit together.
     fn training_graph(&self, n: usize, seed: u32) -> Result<Graph>;
+
+    /// A step is only divided between multiples of so many pictures: 1, unless pictures of a batch are mixed.
+    fn computed_together(&self) -> usize {
+        1
+    }
 
     /// The graph which judges `n` pictures; inputs as in training, without `step`. The outputs are the task's own.
     ///

@@ -105,9 +105,15 @@ pub(super) struct Train {
     /// unit (0 to 1), dataset (by the training set's mean and standard deviation), imagenet, or none.
     #[arg(long, value_name = "MODE")]
     normalize: Option<String>,
-    /// none, light, standard, strong, or a TOML file.
+    /// none, light, standard, strong, randaugment, or a TOML file.
     #[arg(long, value_name = "PRESET|FILE")]
     augment: Option<String>,
+    /// Mix images and their labels in pairs, in shares from Beta(ALPHA, ALPHA); 0.2 is usual.
+    #[arg(long, value_name = "ALPHA")]
+    mixup: Option<f32>,
+    /// Paste a part of one image into another, with shares of the area from Beta(ALPHA, ALPHA); 1 is usual.
+    #[arg(long, value_name = "ALPHA")]
+    cutmix: Option<f32>,
     /// A share of the training pictures to hold out for validation (0: none), or a folder or file of others.
     #[arg(long, value_name = "FRACTION|DIR")]
     val: Option<String>,
@@ -282,6 +288,7 @@ fn session(kept: &Kept, device: &Device, pictures: usize) -> Result<(Session<Cla
     let mut classifier = Classifier::new(kept.model.clone(), kept.classes.clone(), kept.normalization.clone())?;
     let s = &kept.settings;
     let Settings { label_smoothing, class_weights, optimizer, seed, .. } = s;
+    classifier.mixes = s.augment.mixes_images();
     classifier.weighting = Weighting { label_smoothing: *label_smoothing, class_weights: class_weights.clone() };
     let part = (s.accumulate > 1).then_some(s.batch_size);
     let memory = MemoryOptions { part, limit: s.memory_limit, remat: s.remat, precision: s.precision };

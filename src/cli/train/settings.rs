@@ -56,6 +56,9 @@ impl Train {
         }
         s.normalize = self.normalize.as_deref().map_or(Ok(s.normalize), str::parse::<Normalize>)?;
         s.augment = self.augment.as_deref().map_or(Ok(s.augment), str::parse::<Augment>)?;
+        s.augment.mixup = self.mixup.unwrap_or(s.augment.mixup);
+        s.augment.cutmix = self.cutmix.unwrap_or(s.augment.cutmix);
+        s.augment.check()?;
         if let Some(val) = &self.val {
             (s.val_fraction, s.val) = match val.parse::<f64>() {
                 Ok(fraction) => (fraction, None),

@@ -23,11 +23,11 @@ pub use scores::{Intervals, OperatingPoint, Scores};
 pub use suspects::Suspect;
 pub use trainer::{Loss, Run, Trainer};
 
-use crate::data::{Batch, Normalization, Seed};
+use crate::data::{Batch, Mixes, Normalization, Seed};
 use crate::error::{Error, Result};
 use crate::graph::{Function, Graph, Value};
 use crate::nn::{Built, Mode, Model};
-use crate::ops;
+use crate::ops::{self, AugmentRow, MixRow};
 use crate::tensor::{DType, Meta, Tensor};
 use crate::train::{Summary, Task};
 
@@ -42,6 +42,8 @@ pub struct Classifier {
     pub normalization: Normalization,
     /// What the loss counts how much.
     pub weighting: Weighting,
+    /// Whether it trains on mixed pictures: batches then come with [`Mixes`].
+    pub mixes: bool,
     /// By which probabilities are told as they turned out to be.
     pub calibration: Option<Calibration>,
 }
@@ -62,7 +64,7 @@ impl Classifier {
     /// classes, one in all.
     pub fn new(model: Model, classes: Vec<String>, normalization: Normalization) -> Result<Self> {
         let weighting = Weighting::default();
-        let classifier = Self { model, classes, normalization, weighting, calibration: None };
+        let classifier = Self { model, classes, normalization, weighting, mixes: false, calibration: None };
         if classifier.classes.len() < 2 {
             let found = classifier.classes.join(", ");
             return Err(Error::config(format!("a classifier needs two classes or more, found: {found}")));
@@ -80,7 +82,7 @@ impl Classifier {
         let [h, w, c] = self.input();
         graph.scope("preprocessing");
         let images = graph.input("images", Meta::new([n, h, w, c], DType::U8));
-        let rows = graph.input("rows", Meta::f32([n, 12]));
+        let rows = graph.input("rows", Meta::f32([n, AugmentRow::LEN]));
         ops::augment(graph, images, rows, [h, w], &self.normalization.mean, &self.normalization.std)
     }
 
@@ -136,7 +138,7 @@ impl Classifier {
         }
     }
 
-    /// How many answers are right, as a scalar.
+    /// Which answers are right [n]: 1 or 0.
     fn right(&self, graph: &mut Graph, answers: Value, labels: Value, logits: bool) -> Result<Value> {
         let n = graph.shape(labels).elements();
         let chosen = if self.is_binary(graph, answers) {
@@ -146,8 +148,7 @@ impl Classifier {
         } else {
             ops::argmax(graph, answers, 1)?
         };
-        let right = ops::binary(graph, Function::Equal, chosen, labels)?;
-        ops::sum(graph, right, &[0], false)
+        ops::binary(graph, Function::Equal, chosen, labels)
     }
 
     /// What the network says of each picture: a probability for every class.
@@ -173,18 +174,37 @@ impl Task for Classifier {
 
     fn training_graph(&self, n: usize, seed: u32) -> Result<Graph> {
         let mut graph = Graph::new();
-        let images = self.preprocess(&mut graph, n)?;
+        let mut images = self.preprocess(&mut graph, n)?;
+        if self.mixes {
+            let rows = graph.input("mixes", Meta::f32([n, MixRow::LEN]));
+            images = ops::mix(&mut graph, images, rows)?;
+        }
         let step = graph.input("step", Meta::i32([2]));
         let built = self.model.build(&mut graph, images, Mode::Training { step, seed })?;
         graph.scope("loss");
         let (logits, labels) = self.answers(&mut graph, &built, n)?;
-        let losses = self.losses(&mut graph, &built, logits, labels)?;
+        let mut losses = self.losses(&mut graph, &built, logits, labels)?;
+        let answers = logits.unwrap_or(built.output);
+        let mut right = self.right(&mut graph, answers, labels, logits.is_some())?;
+        if self.mixes {
+            // Both are linear in the label, so that half of one label and half of another is the mean of two results.
+            let others = graph.input("partner_labels", Meta::i32([n]));
+            let shares = graph.input("own_shares", Meta::f32([n]));
+            let other_losses = self.losses(&mut graph, &built, logits, others)?;
+            losses = interpolate(&mut graph, other_losses, losses, shares)?;
+            let other_right = self.right(&mut graph, answers, others, logits.is_some())?;
+            right = interpolate(&mut graph, other_right, right, shares)?;
+        }
         let loss = ops::mean(&mut graph, losses, &[0], false)?;
-        let right = self.right(&mut graph, logits.unwrap_or(built.output), labels, logits.is_some())?;
+        let right = ops::sum(&mut graph, right, &[0], false)?;
         graph.output("loss", loss);
         graph.output("right", right);
         graph.differentiate_parameters(loss)?;
         Ok(graph)
+    }
+
+    fn computed_together(&self) -> usize {
+        if self.mixes { Mixes::TOGETHER } else { 1 }
     }
 
     fn inference_graph(&self, n: usize) -> Result<Graph> {
@@ -220,6 +240,13 @@ impl Task for Classifier {
     fn summary(evaluation: &Evaluation) -> Summary {
         Summary { loss: evaluation.loss, metric: evaluation.metrics.accuracy }
     }
+}
+
+/// `a + share · (b - a)`, by element.
+fn interpolate(graph: &mut Graph, a: Value, b: Value, share: Value) -> Result<Value> {
+    let difference = ops::sub(graph, b, a)?;
+    let part = ops::mul(graph, difference, share)?;
+    ops::add(graph, a, part)
 }
 
 /// For networks whose last layer leaves logits.

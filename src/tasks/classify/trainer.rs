@@ -125,7 +125,8 @@ impl Trainer {
         let [train, val, _] = parts.map(|part| part.map(Arc::new));
         let train = train.ok_or_else(|| Error::config("there are no training images"))?;
         let normalization = train.normalization(self.normalize);
-        let classifier = Classifier::new(self.model.clone(), data.train.classes.clone(), normalization)?;
+        let mut classifier = Classifier::new(self.model.clone(), data.train.classes.clone(), normalization)?;
+        classifier.mixes = self.augment.mixes_images();
         self.expect_loss(&classifier)?;
         let mut session = Session::new(classifier, &self.device, Some(self.optimizer.update()), self.seed.0 as u32)?;
         let initial = self.model.initialize(self.seed)?;
