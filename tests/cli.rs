@@ -189,6 +189,46 @@ fn a_resumed_run_ends_like_an_unbroken_one() {
 }
 
 #[test]
+fn pictures_are_changed_mixed_and_looked_at_from_several_sides() {
+    let folder = pictures(8);
+    let sheet = folder.path().join("sheet.png");
+    let drawn = stdout(
+        ocellus(folder.path())
+            .args(["augment", "photos", "--augment", "strong", "--cutmix", "1"])
+            .args(["--preview", sheet.to_str().unwrap()]),
+    );
+    assert!(drawn.contains("sheet.png"));
+    let changed = image::open(&sheet).unwrap().into_rgb8();
+    stdout(ocellus(folder.path()).args(["augment", "photos", "--augment", "none"]));
+    let plain = image::open(folder.path().join("augment.png")).unwrap().into_rgb8();
+    assert_eq!(plain.dimensions(), changed.dimensions());
+    let column = |sheet: &RgbImage, i: u32| {
+        let width = (sheet.width() - 6) / 8;
+        image::imageops::crop_imm(sheet, 6 + i * width, 6, width - 6, 60).to_image()
+    };
+    assert!((1..8).all(|i| column(&plain, i) == column(&plain, 0)), "without changes all are alike");
+    assert_eq!(column(&changed, 0), column(&plain, 0));
+    assert!((1..8).all(|i| column(&changed, i) != column(&changed, 0)));
+
+    stdout(
+        train(folder.path(), ["--augment", "strong", "--mixup", "0.2", "--cutmix", "1", "--out", "mixed"]).arg("-q"),
+    );
+    let config = fs::read_to_string(folder.path().join("mixed/config.toml")).unwrap();
+    assert!(config.contains("mixup = 0.2") && config.contains("cutmix = 1.0"), "{config}");
+    let evaluate = |more: &[&str]| {
+        let text = stdout(ocellus(folder.path()).args(["evaluate", "mixed", "photos", "--json"]).args(more));
+        json_lines(&text)[0]["loss"].as_f64().unwrap()
+    };
+    assert_ne!(evaluate(&[]), evaluate(&["--tta"]));
+    let predict = |more: &[&str]| {
+        let text = stdout(ocellus(folder.path()).args(["predict", "mixed", "photos/red", "--json"]).args(more));
+        json_lines(&text).iter().map(|line| line["score"].as_f64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_ne!(predict(&[]), predict(&["--tta"]));
+    demand_error(&mut train(folder.path(), ["--mixup=-1", "--out", "none"]), &["mixup must be from 0"]);
+}
+
+#[test]
 fn unreadable_pictures_are_reported_counted_and_skipped() {
     let folder = pictures(8);
     fs::write(folder.path().join("photos/red/empty.png"), b"").unwrap();

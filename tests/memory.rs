@@ -3,10 +3,11 @@
 mod common;
 
 use common::{batch, devices};
-use ocellus::data::{Normalization, Seed};
+use ocellus::data::{Augment, Mixes, Normalization, Seed};
 use ocellus::device::{Arena, Device};
 use ocellus::graph::{Layout, Passes, Plan, optimize};
 use ocellus::nn::{Model, zoo};
+use ocellus::ops::MixRow;
 use ocellus::tasks::Classifier;
 use ocellus::train::{Adam, MemoryOptions, Optimizer, Session, StepResult, Task};
 
@@ -77,6 +78,61 @@ fn a_step_in_parts_is_the_same_step() {
             let wrong = expected.iter().zip(&weights).filter(|(a, b)| (**a - **b).abs() > 1e-5).count();
             assert!(wrong * 1000 < expected.len(), "{}: {wrong} of {} weights", device.name(), expected.len());
         }
+    }
+}
+
+#[test]
+fn mixed_pictures_stay_together_when_a_step_is_divided() {
+    let augment = Augment { mixup: 0.4, cutmix: 1.0, ..Augment::default() };
+    let train = |device: &Device, part: Option<usize>| {
+        let mut classifier = classifier(plain());
+        classifier.mixes = true;
+        let update = Optimizer::Adam(Adam::default()).update();
+        let memory = MemoryOptions { part, ..MemoryOptions::default() };
+        let mut session = Session::new(classifier, device, Some(update), 9).unwrap().with_memory(memory).unwrap();
+        let initial = plain().initialize(Seed(9)).unwrap();
+        session.weights().set(|name| initial.get(name)).unwrap();
+        let mut results = Vec::new();
+        for (step, n) in [(1, N), (2, N - 1)] {
+            let mut batch = images(step, n);
+            batch.mixes = augment.mixes(Seed(4), u64::from(step), &batch.indices, &batch.labels, [16, 16]);
+            results.extend(session.train(&batch, u64::from(step), 0.001).unwrap());
+        }
+        results.extend(session.results(0).unwrap());
+        (results, session.part())
+    };
+    for device in devices() {
+        let (whole, _) = train(&device, None);
+        let (parts, part) = train(&device, Some(3));
+        assert_eq!(part, 4, "3 pictures would leave one without its partner");
+        for (a, b) in whole.iter().zip(&parts) {
+            assert!((a.loss - b.loss).abs() < 1e-5 * a.loss, "{}: {} and {}", device.name(), a.loss, b.loss);
+            assert!((a.metric_sum - b.metric_sum).abs() < 1e-5, "{}", device.name());
+        }
+    }
+}
+
+#[test]
+fn a_mixed_label_counts_by_its_shares() {
+    for device in devices() {
+        let loss = |share: f32| {
+            let mut classifier = classifier(plain());
+            classifier.mixes = true;
+            classifier.weighting.label_smoothing = 0.1;
+            let mut session =
+                Session::new(classifier, &device, Some(Optimizer::Adam(Adam::default()).update()), 9).unwrap();
+            let initial = plain().initialize(Seed(9)).unwrap();
+            session.weights().set(|name| initial.get(name)).unwrap();
+            let mut batch = images(1, N);
+            let labels = batch.labels.iter().map(|label| (label + 1) % 10).collect();
+            batch.mixes = Some(Mixes { rows: vec![MixRow::ALONE; N], labels, shares: vec![share; N] });
+            session.train(&batch, 1, 0.001).unwrap();
+            f64::from(session.results(0).unwrap()[0].loss)
+        };
+        let (own, other) = (loss(1.0), loss(0.0));
+        assert!((own - other).abs() > 1e-3, "{own} and {other}");
+        let expected = 0.3 * own + 0.7 * other;
+        assert!((loss(0.3) - expected).abs() < 1e-5, "{}: {} instead of {expected}", device.name(), loss(0.3));
     }
 }
 

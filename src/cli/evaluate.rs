@@ -18,6 +18,9 @@ pub(super) struct Evaluate {
     run: PathBuf,
     /// Pictures with known classes; without it, the test part of the run's own data, else its validation part.
     data: Option<PathBuf>,
+    /// Average the answers over several views of each image: as it is and closer, both also mirrored where training mirrored.
+    #[arg(long)]
+    tta: bool,
     /// Pictures at a time.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..), value_name = "N")]
     batch_size: u16,
@@ -28,7 +31,8 @@ const RESAMPLES: u64 = 1000;
 
 impl Evaluate {
     pub fn run(&self, common: &Common) -> Result<()> {
-        let mut trained = Trained::open(&self.run, common)?;
+        let trained = Trained::open(&self.run, common)?;
+        let mut trained = if self.tta { trained.with_views() } else { trained };
         let (dataset, part) = self.dataset(&trained)?;
         common.say(format!("{} images from {}", dataset.len(), dataset.root.display()));
         let shape = trained.session.task().input();
@@ -39,7 +43,7 @@ impl Evaluate {
         let loader = Loader::new(images.clone(), LoaderOptions { batch_size, ..LoaderOptions::default() });
         let seed = Seed(common.seed.unwrap_or(0));
         let evaluation = trained.session.evaluate(&loader)?.with_intervals(RESAMPLES, seed);
-        if let Some(part) = part.filter(|_| self.run.is_dir()) {
+        if let Some(part) = part.filter(|_| self.run.is_dir() && !self.tta) {
             let judged = Judged { part, images: &images, evaluation: &evaluation };
             report::write(&RunFolder::open(&self.run)?, Some(judged))?;
         }

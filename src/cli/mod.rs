@@ -1,5 +1,6 @@
 //! The command: what a user types, checked once and handed to the library as plain values. One file per command.
 
+mod augment;
 mod bench;
 mod check;
 mod compare;
@@ -61,6 +62,8 @@ enum Command {
     FindLr(Box<train::FindLr>),
     /// Search hyper-parameters.
     Tune(Box<train::Tune>),
+    /// Draw images as augmentation changes them.
+    Augment(augment::Augment),
     /// Look for what is wrong with a data set: unreadable files, copies, leaks between parts, imbalance.
     Check(check::Check),
     /// Measure a trained network on pictures whose classes are known.
@@ -87,6 +90,7 @@ pub fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Train(args) => args.run(&common),
         Command::FindLr(args) => args.run(&common),
+        Command::Augment(args) => args.run(&common),
         Command::Check(args) => args.run(&common),
         Command::Tune(args) => args.run(&common),
         Command::Evaluate(args) => args.run(&common),

@@ -24,6 +24,9 @@ pub(super) struct Predict {
     /// Give no answer that is less probable than this, from 0 to 1.
     #[arg(long, value_name = "P", value_parser = probability)]
     reject_below: Option<f32>,
+    /// Average the answers over several views of each image: as it is and closer, both also mirrored where training mirrored.
+    #[arg(long)]
+    tta: bool,
     /// Pictures at a time.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..), value_name = "N")]
     batch_size: u16,
@@ -53,7 +56,8 @@ struct Unreadable {
 impl Predict {
     pub fn run(&self, common: &Common) -> Result<()> {
         let paths = self.list()?;
-        let mut trained = Trained::open(&self.run, common)?;
+        let trained = Trained::open(&self.run, common)?;
+        let mut trained = if self.tta { trained.with_views() } else { trained };
         super::catch_interrupts()?;
         let mut failed = 0;
         for paths in paths.chunks(usize::from(self.batch_size)) {

@@ -35,4 +35,11 @@ impl Trained {
         session.weights().set(|name| tensors.get(name)).map_err(|e| Error::format(&weights, e.to_string()))?;
         Ok(Self { session, kept })
     }
+
+    /// That averages its answers over several views of each image.
+    pub fn with_views(mut self) -> Self {
+        let [h, w, _] = self.session.task().input();
+        self.session = self.session.with_views(self.kept.settings.augment.views([h, w]));
+        self
+    }
 }

@@ -35,6 +35,11 @@ impl Batch {
         self.labels.len()
     }
 
+    /// The same images, each changed as `row` says and unmixed.
+    pub fn seen_as(&self, row: AugmentRow) -> Self {
+        Self { rows: vec![row; self.len()], mixes: None, ..self.clone() }
+    }
+
     /// Whether there are none; never, as a [`Loader`] yields it.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()

@@ -19,6 +19,7 @@ use maud::Markup;
 use serde::{Deserialize, Serialize};
 
 pub use history::{Epoch, History};
+pub use pictures::contact_sheet;
 pub use tables::flatten;
 
 use crate::data::{Batch, Finding, Images, Seed};
@@ -166,7 +167,7 @@ pub fn write_batch(
     shape: [usize; 3],
     classes: &[String],
 ) -> Result<(Vec<u8>, [u32; 2])> {
-    let (sheet, size) = pictures::contact_sheet(batch, shape, classes)?;
+    let (sheet, size) = contact_sheet(batch, shape, classes)?;
     folder.write("train_batch.png", &sheet)?;
     Ok((sheet, size))
 }

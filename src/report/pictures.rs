@@ -94,11 +94,19 @@ fn seen(batch: &Batch, shape: [usize; 3], classes: &[String]) -> Result<Vec<(Ima
     fed.extend(mixes.map(|mixes| ("mixes", bytemuck::cast_slice(mixes))));
     let outputs = program.execute(&fed)?;
     let values = outputs.first().map_or(&[][..], |t| t.f32());
-    let picture = |(values, &label): (&[f32], &i32)| {
-        let pixels = values.iter().map(|v| (255.0 * v).round() as u8).collect();
-        (Image { size: [h, w], channels: c, pixels }, classes[label as usize].clone())
+    let name = |i: usize| {
+        let class = |label: i32| classes[label as usize].as_str();
+        let (own, mix) = (class(batch.labels[i]), batch.mixes.as_ref());
+        match mix.map(|mix| (mix.shares[i], class(mix.labels[i]))) {
+            Some((share, other)) if share < 1.0 && other != own => format!("{own} {:.0} % {other}", 100.0 * share),
+            _ => own.to_owned(),
+        }
     };
-    Ok(values.chunks_exact(h * w * c).zip(&batch.labels).map(picture).collect())
+    let picture = |(i, values): (usize, &[f32])| {
+        let pixels = values.iter().map(|v| (255.0 * v).round() as u8).collect();
+        (Image { size: [h, w], channels: c, pixels }, name(i))
+    };
+    Ok(values.chunks_exact(h * w * c).enumerate().map(picture).collect())
 }
 
 /// A training batch as the network sees it, as a PNG: rows of eight pictures, each with its class below. With its width and height.

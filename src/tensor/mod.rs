@@ -123,6 +123,20 @@ impl Tensor {
         Self::from_bytes(&Meta::new(dims, first.dtype()), &bytes)
     }
 
+    /// The mean of f32 tensors, element by element.
+    ///
+    /// Errors: if there are none, or they differ in shape.
+    pub fn mean(tensors: &[&Self]) -> Result<Self> {
+        let first = tensors.first().ok_or_else(|| Error::shape("mean", "there are no tensors"))?;
+        if tensors.iter().any(|t| t.meta() != Meta::f32(first.shape.clone())) {
+            return Err(Error::shape("mean", "the tensors are not all floats of one shape"));
+        }
+        let mut sums = vec![0.0; first.f32().len()];
+        tensors.iter().for_each(|t| sums.iter_mut().zip(t.f32()).for_each(|(sum, x)| *sum += x));
+        sums.iter_mut().for_each(|sum| *sum /= tensors.len() as f32);
+        Self::new(first.shape.clone(), sums)
+    }
+
     /// Its shape.
     pub fn shape(&self) -> &Shape {
         &self.shape

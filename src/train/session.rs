@@ -7,6 +7,7 @@ use crate::data::{Batch, Loader, Mixes};
 use crate::device::{Device, Program, Weights};
 use crate::error::{Error, Result};
 use crate::graph::{Ending, Footprint, Graph, Layout, Passes, Update};
+use crate::ops::AugmentRow;
 use crate::tensor::Tensor;
 
 /// A network on a device, with programs for each batch size it has met. They share the weights, and the memory for what
@@ -18,6 +19,7 @@ pub struct Session<T: Task> {
     update: Option<Arc<dyn Update>>,
     seed: u32,
     memory: MemoryOptions,
+    views: Vec<AugmentRow>,
     passes: Passes,
     /// Pictures of the largest step prepared so far, and how many of them are computed at once.
     prepared: (usize, usize),
@@ -89,6 +91,7 @@ impl<T: Task> Session<T> {
             update,
             seed,
             memory: MemoryOptions::default(),
+            views: Vec::new(),
             passes: device.passes(),
             prepared: (0, usize::MAX),
             training: HashMap::new(),
@@ -104,6 +107,12 @@ impl<T: Task> Session<T> {
     pub fn with_memory(self, memory: MemoryOptions) -> Result<Self> {
         let passes = Passes { remat: memory.remat, ..memory.precision.passes(&self.device)? };
         Ok(Self { memory, passes, ..self })
+    }
+
+    /// That answers with the mean over several views of each picture, as [`Augment::views`](crate::data::Augment::views) names
+    /// them.
+    pub fn with_views(self, views: Vec<AugmentRow>) -> Self {
+        Self { views, ..self }
     }
 
     /// What it is for.
@@ -326,10 +335,21 @@ impl<T: Task> Session<T> {
         }))
     }
 
-    /// What the inference graph gives for a batch; in parts if it does not fit the device.
+    /// What the inference graph gives for a batch, in parts if it does not fit the device; the mean over the views, if it has
+    /// some.
     ///
     /// Errors: if the device is lost, or one picture does not fit it.
     pub fn infer(&mut self, batch: &Batch) -> Result<Vec<Tensor>> {
+        if self.views.is_empty() {
+            return self.infer_once(batch);
+        }
+        let views = self.views.clone();
+        let answers: Vec<_> = views.iter().map(|&view| self.infer_once(&batch.seen_as(view))).collect::<Result<_>>()?;
+        let output = |i: usize| Tensor::mean(&answers.iter().map(|outputs| &outputs[i]).collect::<Vec<_>>());
+        (0..answers[0].len()).map(output).collect()
+    }
+
+    fn infer_once(&mut self, batch: &Batch) -> Result<Vec<Tensor>> {
         let together = self.task.computed_together();
         let mut results: Vec<Vec<Tensor>> = Vec::new();
         let mut start = 0;

@@ -105,7 +105,7 @@ impl Train {
         Ok(Settings {
             epochs: (STEPS / steps_per_epoch).clamp(10, 60),
             schedule: Schedule::Cosine,
-            augment: if probe.channels == 3 { Augment::standard() } else { Augment::light() },
+            augment: Augment::suiting(probe.channels),
             ..defaults
         })
     }

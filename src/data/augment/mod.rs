@@ -155,6 +155,25 @@ impl Augment {
         Self { rand_augment: 2, rand_magnitude: 9.0, flip_horizontal: true, ..Self::default() }
     }
 
+    /// For pictures of so many channels: colour ones are photographs as a rule, and may be mirrored.
+    pub fn suiting(channels: usize) -> Self {
+        if channels == 3 { Self::standard() } else { Self::light() }
+    }
+
+    /// Ways to look at an image of `[height, width]` pixels of which the answers may be averaged ("test-time augmentation"): as
+    /// it is, and a little closer; both also mirrored in the ways in which training mirrors.
+    pub fn views(&self, size: [usize; 2]) -> Vec<AugmentRow> {
+        const CLOSER: f64 = 0.9;
+        let border = (1.0 - CLOSER) / 2.0;
+        let crops = [Warp::STILL.crop, [border, border, CLOSER, CLOSER]];
+        let ways = |mirrors: bool| if mirrors { &[false, true][..] } else { &[false][..] };
+        let flips = ways(self.flip_vertical)
+            .iter()
+            .flat_map(|&vertical| ways(self.flip_horizontal).iter().map(move |&horizontal| [horizontal, vertical]));
+        let warps = flips.flat_map(|flip| crops.map(|crop| Warp { crop, flip, ..Warp::STILL }));
+        warps.map(|warp| Change { warp, ..Change::STILL }.row(size)).collect()
+    }
+
     /// Reads ranges from a TOML file; keys are the fields' names, and what is left out is not changed.
     ///
     /// Errors: if the file cannot be read, has an unknown key, or a value out of range.
@@ -363,6 +382,17 @@ mod tests {
         let erased = changed(Change { erase: [0.5, 0.0, 1.0, 0.5], ..Change::STILL });
         assert_close(&erased[..9], &plain[..9]);
         assert!(erased[9..18].iter().all(|&v| v == 0.0));
+    }
+
+    #[test]
+    fn views_are_mirrored_as_training_is() {
+        assert_eq!(Augment::light().views([8, 10]).len(), 2);
+        let views = Augment { flip_vertical: true, ..Augment::standard() }.views([8, 10]);
+        assert_eq!(views[0], AugmentRow::STILL);
+        let mirrored: Vec<[bool; 2]> = views.iter().map(|row| [row.column[0] < 0.0, row.line[1] < 0.0]).collect();
+        let each = [[false, false], [true, false], [false, true], [true, true]];
+        assert_eq!(mirrored, each.map(|flip| [flip; 2]).concat());
+        assert_eq!(views[1].column, [0.9, 0.0, 0.45, 0.0]);
     }
 
     #[test]
