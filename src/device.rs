@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sysinfo::System;
+
 pub use crate::cpu::Arena;
 use crate::error::{Error, Result};
 pub use crate::gpu::{Choices, Tuning};
@@ -39,6 +41,19 @@ impl Device {
             "cpu" => Ok(Self::Cpu),
             name => gpu::Gpu::open(name).map(Self::Gpu),
         }
+    }
+
+    /// Bytes of the machine's memory that are free for it; `None` for a graphics card with memory of its own, which WebGPU
+    /// says nothing of.
+    pub fn free_memory(&self) -> Option<u64> {
+        let shares = match self {
+            Self::Cpu => true,
+            Self::Gpu(gpu) => gpu.summary().shares_memory(),
+        };
+        let mut system = System::new();
+        system.refresh_memory();
+        let bytes = system.cgroup_limits().map_or(u64::MAX, |limits| limits.free_memory).min(system.available_memory());
+        shares.then_some(bytes)
     }
 
     /// Its name, for reports.

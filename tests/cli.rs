@@ -625,6 +625,24 @@ fn memory_is_announced_and_a_limit_is_kept() {
 }
 
 #[test]
+fn the_largest_batch_that_fits_is_found() {
+    let folder = pictures(24);
+    let batch = |limit: &str, name: &str| {
+        let options = ["--val", "0", "--batch-size", "auto", "--memory-limit", limit, "--out", name];
+        stdout(&mut train(folder.path(), options));
+        let config = fs::read_to_string(folder.path().join(name).join("config.toml")).unwrap();
+        let line = config.lines().find(|line| line.starts_with("batch_size")).unwrap().to_owned();
+        line.trim_start_matches("batch_size = ").parse::<usize>().unwrap()
+    };
+    // 48 images: a tenth of them, as a power of two.
+    assert_eq!(batch("1G", "large"), 4);
+    assert!(batch("50k", "small") < 4);
+    let options = ["--batch-size", "auto", "--memory-limit", "1k", "--out", "none"];
+    demand_error(&mut train(folder.path(), options), &["a step of 1 needs", "use a smaller network"]);
+    assert!(!folder.path().join("none").exists());
+}
+
+#[test]
 fn a_run_on_a_gpu_keeps_its_kernels() {
     let folder = pictures(6);
     let small = ["--device", "gpu", "--epochs", "1", "--out", "first", "--val", "0"];

@@ -31,6 +31,13 @@ pub struct AdapterSummary {
     pub features: Vec<String>,
 }
 
+impl AdapterSummary {
+    /// Whether its memory is that of the machine.
+    pub fn shares_memory(&self) -> bool {
+        self.software || self.kind == format!("{:?}", wgpu::DeviceType::IntegratedGpu)
+    }
+}
+
 /// All adapters of this machine, the best first: discrete, integrated, virtual, others, then software. OpenGL is asked
 /// only where nothing better answers.
 pub fn adapters() -> Vec<wgpu::Adapter> {

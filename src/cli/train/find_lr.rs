@@ -11,7 +11,7 @@ use crate::data::Loader;
 use crate::error::{Error, Result};
 use crate::report::chart::{self, Axis, Chart, Ink, Line, Unit};
 use crate::tasks::Classifier;
-use crate::train::{Kept, RangeResult, RangeTest, Tried};
+use crate::train::{RangeResult, RangeTest, Tried};
 
 /// Takes the options of `train`, of which those that are about epochs, schedules and the run folder have no effect here.
 #[derive(Args)]
@@ -65,12 +65,7 @@ impl FindLr {
         splits.test.samples.clear();
         let model = self.train.model(&settings, splits.train.classes.len())?;
         let sets = Sets::load(splits, &settings, common)?;
-        let kept = Kept {
-            normalization: sets.train.normalization(settings.normalize),
-            classes: sets.train.dataset().classes.clone(),
-            model,
-            settings,
-        };
+        let kept = self.train.kept(settings, model, &sets, &device)?;
         let initial = self.train.initial(&kept)?;
         let (mut session, _) = session(&kept, &device, sets.train.len())?;
         session.weights().set(|name| initial.get(name))?;

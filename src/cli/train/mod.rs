@@ -1,5 +1,6 @@
 //! `ocellus train`: settings from the command line, data, the run.
 
+mod batch;
 mod dashboard;
 mod find_lr;
 mod record;
@@ -20,6 +21,7 @@ pub(super) use sets::{open_data, validation_part};
 pub(super) use settings::{image_size, is_file};
 pub(super) use tune::Tune;
 
+use batch::BatchSize;
 use running::{Running, announce};
 use sets::Sets;
 use settings::bytes;
@@ -29,6 +31,7 @@ use crate::data::{self, LoaderOptions, Seed, Splits};
 use crate::device::{Device, Tuning};
 use crate::error::{Error, Result};
 use crate::interop::safetensors;
+use crate::nn::Model;
 use crate::tasks::Classifier;
 use crate::tasks::classify::Weighting;
 use crate::train::{Kept, Lock, MemoryOptions, Progress, RunFolder, Session, Settings, Task};
@@ -54,9 +57,9 @@ pub(super) struct Train {
     /// How often each picture is shown.
     #[arg(long, value_name = "N")]
     epochs: Option<u64>,
-    /// Pictures in a step.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    batch_size: Option<u32>,
+    /// Pictures in a step. auto: the largest power of two that fits the memory, up to 1024 and to ten steps an epoch.
+    #[arg(long, value_name = "N|auto")]
+    batch_size: Option<BatchSize>,
     /// Add up the gradients of this many batches before each step: a step is then of N times --batch-size pictures.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     accumulate: Option<u32>,
@@ -190,12 +193,7 @@ impl Train {
         if settings.calibrate && sets.val.is_none() {
             return Err(Error::config("--calibrate needs validation images: do without --val 0"));
         }
-        let kept = Kept {
-            normalization: sets.train.normalization(settings.normalize),
-            classes: sets.train.dataset().classes.clone(),
-            model,
-            settings,
-        };
+        let kept = self.kept(settings, model, &sets, &device)?;
         let initial = self.initial(&kept)?;
         let (session, bytes) = session(&kept, &device, sets.train.len())?;
         session.weights().set(|name| initial.get(name))?;
@@ -218,6 +216,20 @@ impl Train {
         let probe = splits.train.probe()?;
         let settings = self.settings(earlier, common, data, &splits.train, probe)?;
         Ok((settings, splits))
+    }
+
+    /// What the run folder will say.
+    fn kept(&self, settings: Settings, model: Model, sets: &Sets, device: &Device) -> Result<Kept> {
+        let mut kept = Kept {
+            normalization: sets.train.normalization(settings.normalize),
+            classes: sets.train.dataset().classes.clone(),
+            model,
+            settings,
+        };
+        if self.batch_size == Some(BatchSize::Auto) {
+            kept.settings.batch_size = batch::largest(&kept, device, sets.train.len())?;
+        }
+        Ok(kept)
     }
 
     fn resume(&self, run: &Path, common: &Common) -> Result<Running> {
@@ -285,18 +297,22 @@ fn adopt(device: &Device, run: &RunFolder, common: &Common) -> Result<()> {
 
 /// A session with all the memory it will need to train on `pictures`, and how many bytes that is.
 fn session(kept: &Kept, device: &Device, pictures: usize) -> Result<(Session<Classifier>, u64)> {
+    let s = &kept.settings;
+    let mut session = bare_session(kept, device, (s.accumulate > 1).then_some(s.batch_size))?;
+    let step = step_size(s)?;
+    let bytes = session.prepare(step.get().min(pictures), pictures % step)?;
+    Ok((session, bytes))
+}
+
+/// A session before it has taken memory. `part`: most pictures computed at once.
+fn bare_session(kept: &Kept, device: &Device, part: Option<usize>) -> Result<Session<Classifier>> {
     let mut classifier = Classifier::new(kept.model.clone(), kept.classes.clone(), kept.normalization.clone())?;
     let s = &kept.settings;
     let Settings { label_smoothing, class_weights, optimizer, seed, .. } = s;
     classifier.mixes = s.augment.mixes_images();
     classifier.weighting = Weighting { label_smoothing: *label_smoothing, class_weights: class_weights.clone() };
-    let part = (s.accumulate > 1).then_some(s.batch_size);
     let memory = MemoryOptions { part, limit: s.memory_limit, remat: s.remat, precision: s.precision };
-    let session = Session::new(classifier, device, Some(optimizer.update()), *seed as u32)?;
-    let mut session = session.with_memory(memory)?;
-    let step = step_size(s)?;
-    let bytes = session.prepare(step.get().min(pictures), pictures % step)?;
-    Ok((session, bytes))
+    Session::new(classifier, device, Some(optimizer.update()), *seed as u32)?.with_memory(memory)
 }
 
 /// Pictures of a step.

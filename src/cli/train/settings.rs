@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Train;
+use super::batch::BatchSize;
 use crate::cli::Common;
 use crate::data::{Augment, Cache, Dataset, Normalize, Probe, Sampling};
 use crate::error::{Error, Result};
@@ -42,7 +43,9 @@ impl Train {
             s.freeze.clone_from(&self.freeze);
         }
         s.epochs = self.epochs.unwrap_or(s.epochs);
-        s.batch_size = self.batch_size.map_or(s.batch_size, |n| n as usize);
+        if let Some(BatchSize::Fixed(n)) = self.batch_size {
+            s.batch_size = n;
+        }
         s.accumulate = self.accumulate.map_or(s.accumulate, |n| n as usize);
         s.memory_limit = self.memory_limit.or(s.memory_limit);
         s.remat |= self.remat;
