@@ -116,7 +116,7 @@ impl Common {
     /// Prints a message for people, unless they want none.
     fn say(&self, text: impl AsRef<str>) {
         if !self.quiet {
-            eprintln!("{}", text.as_ref());
+            tell(text);
         }
     }
 
@@ -126,6 +126,11 @@ impl Common {
             self.say(text);
         }
     }
+}
+
+/// Prints a message on stderr. That it cannot be had (a log on a full disk) is no reason to stop.
+pub fn tell(text: impl AsRef<str>) {
+    let _ = writeln!(std::io::stderr().lock(), "{}", text.as_ref());
 }
 
 /// Prints a result on stdout. A reader that has gone away ends the program quietly, as it does other tools.

@@ -143,7 +143,7 @@ fn print_unreadable(path: String, error: &Error, common: &Common) -> Result<()> 
     if common.json {
         return super::print(super::json(&Unreadable { path, error: error.to_string() })?);
     }
-    eprintln!("error: {error}");
+    super::tell(format!("error: {error}"));
     Ok(())
 }
 
