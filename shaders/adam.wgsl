@@ -1,4 +1,5 @@
 // Adam and AdamW; see src/train/optimizers/adam.rs.
+// The header defines WORKGROUP, and refined, which has the last word on where parameters move.
 // One invocation moves four consecutive elements of the arena. The first `decayed` vectors are subject to weight decay.
 struct Params { rate: f32, first: f32, second: f32, epsilon: f32, decay: f32, vectors: u32, decayed: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
@@ -20,5 +21,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let v = second_moment[i] + (g * g - second_moment[i]) * p.second;
     first_moment[i] = m;
     second_moment[i] = v;
-    parameters[i] = parameters[i] * decay - p.rate * m / (sqrt(v) + p.epsilon);
+    parameters[i] = refined(i, parameters[i] * decay - p.rate * m / (sqrt(v) + p.epsilon));
 }

@@ -1,4 +1,5 @@
 // RMSprop with momentum; see src/train/optimizers/rmsprop.rs.
+// The header defines WORKGROUP, and refined, which has the last word on where parameters move.
 // One invocation moves four consecutive elements of the arena. The first `decayed` vectors are subject to weight decay.
 struct Params { rate: f32, share: f32, momentum: f32, epsilon: f32, decay: f32, vectors: u32, decayed: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
@@ -20,5 +21,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let m = p.momentum * last_step[i] + p.rate * g / sqrt(v + p.epsilon);
     mean_square[i] = v;
     last_step[i] = m;
-    parameters[i] = parameters[i] * decay - m;
+    parameters[i] = refined(i, parameters[i] * decay - m);
 }

@@ -1,4 +1,5 @@
 // Stochastic gradient descent with momentum, or with Nesterov's form of it; see src/train/optimizers/sgd.rs.
+// The header defines WORKGROUP, and refined, which has the last word on where parameters move.
 // One invocation moves four consecutive elements of the arena. The first `decayed` vectors are subject to weight decay.
 struct Params { rate: f32, momentum: f32, decay: f32, nesterov: f32, vectors: u32, decayed: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
@@ -18,5 +19,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let step = p.rate * g;
     let v = p.momentum * velocity[i] - step;
     velocity[i] = v;
-    parameters[i] = parameters[i] * decay + select(v, p.momentum * v - step, p.nesterov != 0.0);
+    parameters[i] = refined(i, parameters[i] * decay + select(v, p.momentum * v - step, p.nesterov != 0.0));
 }

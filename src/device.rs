@@ -235,7 +235,12 @@ impl Weights {
 
     /// All parameters and states by name.
     pub fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
-        let arenas = [(Arena::Parameters, self.parameters()), (Arena::States, self.states())];
+        self.tensors_from(Arena::Parameters)
+    }
+
+    /// The same with what another arena has in the place of the parameters.
+    pub fn tensors_from(&self, parameters: Arena) -> Result<Vec<(String, Tensor)>> {
+        let arenas = [(parameters, self.parameters()), (Arena::States, self.states())];
         let mut tensors = Vec::new();
         for (arena, layout) in arenas {
             let values = self.read(arena)?;

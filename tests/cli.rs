@@ -229,6 +229,38 @@ fn pictures_are_changed_mixed_and_looked_at_from_several_sides() {
 }
 
 #[test]
+fn parts_learn_at_other_rates_and_weights_are_averaged() {
+    let folder = pictures(12);
+    let weights =
+        |run: &str, file: &str| ocellus::interop::safetensors::load(folder.path().join(run).join(file)).unwrap();
+    let fixed = ["--lr", "0.01", "--out"];
+    stdout(train(folder.path(), fixed).arg("plain"));
+    stdout(train(folder.path(), fixed).args(["still", "--lr-scale", "*=0", "--lr-scale", "dense.bias=1"]));
+    let initial = {
+        stdout(train(folder.path(), fixed).args(["initial", "--lr-scale", "*=0"]));
+        weights("initial", "last.safetensors")
+    };
+    let (plain, still) = (weights("plain", "last.safetensors"), weights("still", "last.safetensors"));
+    for (name, tensor) in &still {
+        assert_eq!(tensor == &initial[name], name != "dense.bias", "{name}");
+        assert_ne!(tensor, &plain[name], "{name}");
+    }
+    let config = fs::read_to_string(folder.path().join("still/config.toml")).unwrap();
+    assert!(config.contains(r#"lr_scale = ["*=0", "dense.bias=1"]"#), "{config}");
+
+    stdout(train(folder.path(), fixed).args(["averaged", "--ema", "0.99"]));
+    let averaged = weights("averaged", "last.safetensors");
+    let checkpoint = ocellus::interop::safetensors::load(folder.path().join("averaged/checkpoint/state.safetensors"));
+    let trained = &checkpoint.unwrap()["parameters"];
+    let bias = plain["dense.bias"].f32();
+    assert!(trained.f32().windows(2).any(|pair| pair == bias), "an average does not change what is trained");
+    assert_ne!(averaged["dense.bias"], plain["dense.bias"]);
+    demand_error(train(folder.path(), fixed).args(["none", "--ema", "1"]), &["--ema is 1, but must be"]);
+    demand_error(train(folder.path(), fixed).args(["none", "--lr-scale", "lstm=2"]), &["matches no layer"]);
+    assert!(!folder.path().join("none").exists());
+}
+
+#[test]
 fn unreadable_pictures_are_reported_counted_and_skipped() {
     let folder = pictures(8);
     fs::write(folder.path().join("photos/red/empty.png"), b"").unwrap();

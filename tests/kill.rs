@@ -86,6 +86,7 @@ impl Place {
         let mut args =
             vec!["train", "photos", "--model", "model.toml", "--out", run, "--epochs", "8", "--batch-size", "4"];
         args.extend(["--augment", "standard", "--schedule", "one-cycle", "--lr", "0.01", "--log-steps"]);
+        args.extend(["--ema", "0.9", "--lr-scale", "dense=0.5"]);
         // After every step.
         args.extend(["--checkpoint-every", "1ms"]);
         self.spawn(&args)
@@ -186,7 +187,7 @@ fn assert_same(one: &Path, other: &Path) {
         (bits, progress)
     };
     let ((arenas, progress), (others, other_progress)) = (state(one), state(other));
-    assert_eq!(arenas.len(), 4, "parameters, states, two moments of Adam");
+    assert_eq!(arenas.len(), 6, "parameters, states, two moments of Adam, rates, average");
     assert!(arenas == others, "the arenas differ");
     assert_eq!(progress, other_progress);
     assert_eq!(unfinished(other), None);

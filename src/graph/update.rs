@@ -9,6 +9,16 @@ pub trait Update: fmt::Debug + Send + Sync {
     /// How many moments it keeps for each parameter.
     fn moments(&self) -> usize;
 
+    /// Which of these are the factors of each parameter's learning rate, constants of the run, if it has some.
+    fn rates(&self) -> Option<usize> {
+        None
+    }
+
+    /// Which is a moving average of the parameters, if it keeps one.
+    fn average(&self) -> Option<usize> {
+        None
+    }
+
     /// The numbers which change from step to step, computed once on the host: the order is the optimizer's own, and is
     /// that of `struct Params` in its shader. `step` counts from 1.
     fn scalars(&self, learning_rate: f64, step: u64) -> Vec<f32>;

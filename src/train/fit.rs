@@ -190,7 +190,7 @@ pub fn fit<T: Task>(
         drop(batches);
         let samples = progress.sums.samples - before;
         let train_summary = std::mem::take(&mut progress.sums).summary();
-        let val = val.map(|v| session.evaluate(v)).transpose()?.map(|e| T::summary(&e));
+        let val = val.map(|v| session.validate(v)).transpose()?.map(|e| T::summary(&e));
         progress.epoch += 1;
         progress.seconds = earlier + start.elapsed().as_secs_f64();
         let (score, loss) = val.map_or((-train_summary.loss, train_summary.loss), |v| (v.metric, v.loss));

@@ -15,7 +15,7 @@ mod settings;
 mod task;
 
 pub use fit::{Best, EpochReport, Observer, Plan, Progress, Quiet, StepOf, fit};
-pub use optimizers::{Adam, Optimizer, RmsProp, Sgd};
+pub use optimizers::{Adam, LrScale, Optimizer, RmsProp, Sgd};
 pub use precision::Precision;
 pub use range_test::{RangeResult, RangeTest, Tried};
 pub use run_folder::{Kept, Lock, RunFolder};

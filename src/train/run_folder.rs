@@ -208,9 +208,8 @@ impl RunFolder {
         self.append("steps.csv", &steps.iter().map(line).collect::<String>())
     }
 
-    /// Writes all weights to `NAME.safetensors`.
-    pub fn save_weights(&self, name: &str, weights: &Weights) -> Result<()> {
-        let tensors = weights.tensors()?;
+    /// Writes weights to `NAME.safetensors`.
+    pub fn save_weights(&self, name: &str, tensors: &[(String, Tensor)]) -> Result<()> {
         let path = self.path.join(format!("{name}.safetensors"));
         safetensors::save(path, tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)))
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Precision, Task};
 use crate::data::{Batch, Loader, Mixes};
-use crate::device::{Device, Program, Weights};
+use crate::device::{Arena, Device, Program, Weights};
 use crate::error::{Error, Result};
 use crate::graph::{Ending, Footprint, Graph, Layout, Passes, Update};
 use crate::ops::AugmentRow;
@@ -321,6 +321,54 @@ impl<T: Task> Session<T> {
             }
         }
         Ok(done)
+    }
+
+    /// Begins training from the weights as they stand: `factor` is what the learning rate of the parameter of that name is
+    /// multiplied by.
+    ///
+    /// Errors: if the device is lost.
+    pub fn begin(&self, factor: impl Fn(&str) -> f32) -> Result<()> {
+        let Some(update) = &self.update else { return Ok(()) };
+        if let Some(rates) = update.rates() {
+            let layout = self.weights.parameters();
+            let mut values = vec![1.0; layout.len()];
+            for entry in layout.entries() {
+                values[entry.offset..][..entry.shape.elements()].fill(factor(&entry.name));
+            }
+            self.weights.write(Arena::Moment(rates), &values);
+        }
+        if let Some(average) = update.average() {
+            self.weights.write(Arena::Moment(average), &self.weights.read(Arena::Parameters)?);
+        }
+        Ok(())
+    }
+
+    /// Where the weights are that answer best: the average, where there is one.
+    fn best_arena(&self) -> Arena {
+        let average = self.update.as_ref().and_then(|update| update.average());
+        average.map_or(Arena::Parameters, Arena::Moment)
+    }
+
+    /// The weights to keep, by name: with their average in the place of the parameters, where there is one.
+    ///
+    /// Errors: if the device is lost.
+    pub fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
+        self.weights.tensors_from(self.best_arena())
+    }
+
+    /// [`Session::evaluate`] with the weights to keep.
+    ///
+    /// Errors: as there.
+    pub fn validate(&mut self, loader: &Loader) -> Result<T::Evaluation> {
+        let best = self.best_arena();
+        if best == Arena::Parameters {
+            return self.evaluate(loader);
+        }
+        let trained = self.weights.read(Arena::Parameters)?;
+        self.weights.write(Arena::Parameters, &self.weights.read(best)?);
+        let evaluation = self.evaluate(loader);
+        self.weights.write(Arena::Parameters, &trained);
+        evaluation
     }
 
     /// Judges every picture that `loader` has, in order.

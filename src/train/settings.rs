@@ -1,10 +1,12 @@
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Optimizer, Precision, Schedule};
+use super::{LrScale, Optimizer, Precision, Schedule};
 use crate::data::{Augment, Cache, Normalize, Sampling};
+use crate::graph::Update;
 
 /// Every setting of a run, as resolved: `config.toml`. Training again from it repeats the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +46,12 @@ pub struct Settings {
     pub precision: Precision,
     /// The learning rate that the schedule scales.
     pub learning_rate: f64,
+    /// What learns at another rate.
+    #[serde(default)]
+    pub lr_scale: Vec<LrScale>,
+    /// Share of the weights' moving average that stays with each step, where one is kept.
+    #[serde(default)]
+    pub ema: Option<f32>,
     /// How it changes.
     pub schedule: Schedule,
     /// Epochs over which it rises at the start.
@@ -88,6 +96,13 @@ pub struct Settings {
     pub optimizer: Optimizer,
     /// How training pictures are changed.
     pub augment: Augment,
+}
+
+impl Settings {
+    /// What each step does to the weights.
+    pub fn update(&self) -> Arc<dyn Update> {
+        self.optimizer.refined_update(!self.lr_scale.is_empty(), self.ema)
+    }
 }
 
 fn one() -> usize {

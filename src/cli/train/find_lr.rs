@@ -5,7 +5,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::sets::Sets;
-use super::{Train, loader_options, open_device, session, validation_part};
+use super::{Train, begin, loader_options, open_device, session, validation_part};
 use crate::cli::{Common, catch_interrupts, interrupted, json, print, progress};
 use crate::data::Loader;
 use crate::error::{Error, Result};
@@ -68,7 +68,7 @@ impl FindLr {
         let kept = self.train.kept(settings, model, &sets, &device)?;
         let initial = self.train.initial(&kept)?;
         let (mut session, _) = session(&kept, &device, sets.train.len())?;
-        session.weights().set(|name| initial.get(name))?;
+        begin(&session, &kept, &initial)?;
         let loader = Loader::new(sets.train.clone(), loader_options(&kept.settings)?);
         let bar = progress::bar(common, self.steps, "step");
         let range = RangeTest { least: self.from, most: self.to, steps: self.steps };

@@ -34,7 +34,7 @@ use crate::interop::safetensors;
 use crate::nn::Model;
 use crate::tasks::Classifier;
 use crate::tasks::classify::Weighting;
-use crate::train::{Kept, Lock, MemoryOptions, Progress, RunFolder, Session, Settings, Task};
+use crate::train::{Kept, Lock, LrScale, MemoryOptions, Progress, RunFolder, Session, Settings, Task};
 
 #[derive(Args, Clone)]
 pub(super) struct Train {
@@ -75,6 +75,13 @@ pub(super) struct Train {
     /// Learning rate.
     #[arg(long, value_name = "RATE")]
     lr: Option<f64>,
+    /// Multiply the learning rate of layers or parameters of this name by a factor; `*` stands for anything. May be repeated.
+    #[arg(long, value_name = "PATTERN=FACTOR")]
+    lr_scale: Vec<LrScale>,
+    /// Keep a moving average of the weights, of which this share stays with each step (0.999, for instance), and validate, save
+    /// and use that.
+    #[arg(long, value_name = "SHARE")]
+    ema: Option<f32>,
     /// sgd, adam, adamw or rmsprop.
     #[arg(long, value_name = "NAME")]
     optimizer: Option<String>,
@@ -196,8 +203,8 @@ impl Train {
         let kept = self.kept(settings, model, &sets, &device)?;
         let initial = self.initial(&kept)?;
         let (session, bytes) = session(&kept, &device, sets.train.len())?;
-        session.weights().set(|name| initial.get(name))?;
-        let moments = kept.settings.optimizer.update().moments();
+        begin(&session, &kept, &initial)?;
+        let moments = kept.settings.update().moments();
         let folder = RunFolder::create(self.out(&kept.settings), |folder| {
             folder.describe(&kept)?;
             folder.start_tables(Classifier::METRIC, kept.settings.log_steps)?;
@@ -248,7 +255,7 @@ impl Train {
             return Err(Error::format(folder.path(), "the data has other classes than when the run began"));
         }
         let (session, bytes) = session(&kept, &device, sets.train.len())?;
-        let moments = kept.settings.optimizer.update().moments();
+        let moments = kept.settings.update().moments();
         let state = folder.load_checkpoint(session.weights(), moments)?;
         folder.describe(&kept)?;
         announce(&session, bytes, &kept, &folder, common);
@@ -308,11 +315,20 @@ fn session(kept: &Kept, device: &Device, pictures: usize) -> Result<(Session<Cla
 fn bare_session(kept: &Kept, device: &Device, part: Option<usize>) -> Result<Session<Classifier>> {
     let mut classifier = Classifier::new(kept.model.clone(), kept.classes.clone(), kept.normalization.clone())?;
     let s = &kept.settings;
-    let Settings { label_smoothing, class_weights, optimizer, seed, .. } = s;
+    let Settings { label_smoothing, class_weights, seed, .. } = s;
     classifier.mixes = s.augment.mixes_images();
     classifier.weighting = Weighting { label_smoothing: *label_smoothing, class_weights: class_weights.clone() };
     let memory = MemoryOptions { part, limit: s.memory_limit, remat: s.remat, precision: s.precision };
-    Session::new(classifier, device, Some(optimizer.update()), *seed as u32)?.with_memory(memory)
+    Session::new(classifier, device, Some(s.update()), *seed as u32)?.with_memory(memory)
+}
+
+/// Sets a session to where training begins.
+fn begin(session: &Session<Classifier>, kept: &Kept, initial: &safetensors::Tensors) -> Result<()> {
+    session.weights().set(|name| initial.get(name))?;
+    let layout = session.weights().parameters().clone();
+    let names: Vec<&str> = layout.entries().iter().map(|entry| entry.name.as_str()).collect();
+    let factors = LrScale::factors(&kept.settings.lr_scale, &names)?;
+    session.begin(|name| names.iter().zip(&factors).find(|(n, _)| **n == name).map_or(1.0, |(_, factor)| *factor))
 }
 
 /// Pictures of a step.

@@ -70,7 +70,7 @@ impl Running {
             max_steps: s.max_steps,
             until,
         };
-        let moments = s.optimizer.update().moments();
+        let moments = s.update().moments();
         let ui = if ui { Dashboard::open(s.model.clone(), session.device().name())? } else { None };
         let val = sets.val.clone().map(|images| Ok(Loader::new(images, steady(kept)?))).transpose()?;
         let record = Record::begin(folder, session, sets, &loader, state)?;
@@ -79,7 +79,7 @@ impl Running {
         watcher.finish()?;
         match outcome {
             Err(Error::Interrupted) => {
-                folder.save_weights("last", session.weights())?;
+                folder.save_weights("last", &session.tensors()?)?;
                 watcher.record.interrupted(state.step)?;
                 let (step, at) = (state.step, folder.path().display());
                 common.say(format!("interrupted after step {step}: saved; go on with ocellus train --resume {at}"));

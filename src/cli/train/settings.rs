@@ -51,6 +51,10 @@ impl Train {
         s.remat |= self.remat;
         s.precision = self.precision.as_deref().map_or(Ok(s.precision), str::parse::<Precision>)?;
         self.set_optimizer(&mut s)?;
+        if !self.lr_scale.is_empty() {
+            s.lr_scale.clone_from(&self.lr_scale);
+        }
+        s.ema = self.ema.or(s.ema);
         s.schedule = self.schedule.as_deref().map_or(Ok(s.schedule), str::parse::<Schedule>)?;
         s.warmup = self.warmup.unwrap_or(s.warmup);
         s.label_smoothing = self.label_smoothing.unwrap_or(s.label_smoothing);
@@ -139,6 +143,8 @@ impl Train {
             remat: false,
             precision: Precision::default(),
             learning_rate: 0.0,
+            lr_scale: Vec::new(),
+            ema: None,
             schedule: Schedule::default(),
             warmup: 0.0,
             label_smoothing: 0.0,
@@ -269,6 +275,9 @@ fn check_ranges(s: &Settings) -> Result<()> {
     }
     if !(0.0..1.0).contains(&s.label_smoothing) {
         return refuse("--label-smoothing", f64::from(s.label_smoothing), "at least 0 and below 1");
+    }
+    if let Some(share) = s.ema.filter(|share| !(0.0..1.0).contains(share)) {
+        return refuse("--ema", f64::from(share), "at least 0 and below 1");
     }
     if !(s.warmup.is_finite() && s.warmup >= 0.0) {
         return refuse("--warmup", s.warmup, "0 or more");

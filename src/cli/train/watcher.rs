@@ -117,10 +117,11 @@ impl Observer<Classifier> for Watcher<'_> {
     fn epoch(&mut self, report: &EpochReport, session: &Session<Classifier>, progress: &Progress) -> Result<()> {
         self.folder.log_epoch(report)?;
         self.record.epoch(report, session)?;
+        let weights = session.tensors()?;
         if report.best {
-            self.folder.save_weights("best", session.weights())?;
+            self.folder.save_weights("best", &weights)?;
         }
-        self.folder.save_weights("last", session.weights())?;
+        self.folder.save_weights("last", &weights)?;
         self.checkpoint(session, progress)?;
         let EpochReport { epoch, step, seconds, learning_rate, train, val, images_per_s, waiting, best } = *report;
         let val_text = val.map_or(String::new(), |v| {

@@ -4,6 +4,7 @@
 //! applies to weights only, not to biases and the parameters of normalisation.
 
 mod adam;
+mod refined;
 mod rmsprop;
 mod sgd;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use adam::Adam;
+pub use refined::LrScale;
 pub use rmsprop::RmsProp;
 pub use sgd::Sgd;
 
@@ -60,6 +62,15 @@ impl Optimizer {
             Self::Sgd(sgd) => Arc::new(sgd),
             Self::Adam(adam) | Self::AdamW(adam) => Arc::new(adam),
             Self::RmsProp(rmsprop) => Arc::new(rmsprop),
+        }
+    }
+
+    /// The same with a factor for each parameter's learning rate, or with a moving average of the parameters, of which `ema`
+    /// stays with each step.
+    pub fn refined_update(&self, rates: bool, ema: Option<f32>) -> Arc<dyn Update> {
+        match (rates, ema) {
+            (false, None) => self.update(),
+            _ => Arc::new(refined::Refined { optimizer: self.update(), rates, ema }),
         }
     }
 
@@ -126,10 +137,14 @@ impl From<RmsProp> for Optimizer {
 /// Invocations per workgroup of every optimizer's kernel.
 const WORKGROUP: usize = 64;
 
+/// What has the last word on where parameters move, if nothing else does.
+const PLAIN: &str = "fn refined(i: u32, moved: vec4f) -> vec4f {\n    return moved;\n}\n";
+
 /// A launch over an arena of `layout`, one vector of four elements per invocation.
 fn arena_launch(shader: &'static str, text: &str, layout: &crate::graph::Layout) -> crate::graph::Launch {
     let vectors = layout.len() / 4;
     crate::graph::Launch::new(shader, text)
+        .prepend(PLAIN)
         .constants([("WORKGROUP", WORKGROUP)])
         .params([vectors, layout.decayed() / 4])
         .threads(vectors, WORKGROUP)

@@ -51,17 +51,34 @@ fn graph() -> Graph {
     graph
 }
 
-fn follow(device: &Device, optimizer: Optimizer, formula: Formula, clip: Option<f64>) {
+/// Factors of the learning rates of `weight` and `bias`, and the share of the average that stays.
+struct Refinement {
+    factors: [f64; 2],
+    ema: f64,
+}
+
+fn follow(device: &Device, optimizer: Optimizer, formula: Formula, clip: Option<f64>, refinement: Option<&Refinement>) {
     let graph = graph();
-    let update = optimizer.update();
+    let update = match refinement {
+        None => optimizer.update(),
+        Some(refinement) => optimizer.refined_update(true, Some(refinement.ema as f32)),
+    };
     let weights = device.weights(Layout::parameters(&graph), Layout::states(&graph), update.moments()).unwrap();
     let mut program = device.compile(&graph, &weights, Some(update.clone())).unwrap();
     let layout = weights.parameters().clone();
     let n = layout.len();
     let start: Vec<f32> = (0..n).map(|i| (i as f32 * 0.37).sin()).collect();
     weights.write(Arena::Parameters, &start);
+    if let (Some(Refinement { factors, .. }), Some(rates), Some(average)) =
+        (refinement, update.rates(), update.average())
+    {
+        let border = layout.decayed();
+        let rate = |i: usize| if i < border { factors[0] as f32 } else { factors[1] as f32 };
+        weights.write(Arena::Moment(rates), &(0..n).map(rate).collect::<Vec<_>>());
+        weights.write(Arena::Moment(average), &start);
+    }
     let mut expected: Vec<f64> = start.iter().map(|&p| f64::from(p)).collect();
-    let (mut a, mut b) = (vec![0.0; n], vec![0.0; n]);
+    let (mut a, mut b, mut average) = (vec![0.0; n], vec![0.0; n], expected.clone());
     for t in 1..=6 {
         let x: Vec<f32> = (0..117).map(|i| ((i * t) as f32 * 0.11).cos()).collect();
         let y: Vec<f32> = (0..5).map(|i| ((i + 3 * t) as f32 * 0.7).cos()).collect();
@@ -76,16 +93,29 @@ fn follow(device: &Device, optimizer: Optimizer, formula: Formula, clip: Option<
             for (i, &g) in gradients.iter().enumerate() {
                 let j = offset + i;
                 let g = f64::from(g) * scale;
+                let before = expected[j];
                 formula(&optimizer, t as u64, g, name == "weight", &mut expected[j], &mut a[j], &mut b[j]);
+                if let Some(Refinement { factors, ema }) = refinement {
+                    expected[j] = before + factors[usize::from(name == "bias")] * (expected[j] - before);
+                    let kept = ema.min((1 + t) as f64 / (10 + t) as f64);
+                    average[j] = kept * average[j] + (1.0 - kept) * expected[j];
+                }
             }
         }
     }
-    let result = weights.read(Arena::Parameters).unwrap();
-    for entry in layout.entries() {
-        for i in entry.offset..entry.offset + entry.shape.elements() {
-            let (got, wanted) = (f64::from(result[i]), expected[i]);
-            // Six steps of a handful of roundings each; the quotient of Adam magnifies those of its moments.
-            assert!((got - wanted).abs() < 2e-6, "{optimizer:?} {}[{i}]: {got} instead of {wanted}", entry.name);
+    let results = [(Some(Arena::Parameters), expected), (update.average().map(Arena::Moment), average)];
+    for (arena, expected) in results {
+        let Some(arena) = arena else { continue };
+        let result = weights.read(arena).unwrap();
+        for entry in layout.entries() {
+            for i in entry.offset..entry.offset + entry.shape.elements() {
+                let (got, wanted) = (f64::from(result[i]), expected[i]);
+                let what = format!("{update:?} {arena:?} {}[{i}]", entry.name);
+                // Six steps of a handful of roundings each; the quotient of Adam magnifies those of its moments.
+                assert!((got - wanted).abs() < 2e-6, "{what}: {got} instead of {wanted}");
+                let still = refinement.is_some_and(|r| r.factors[usize::from(entry.name == "bias")] == 0.0);
+                assert!(!still || result[i].to_bits() == start[i].to_bits(), "{what} was moved");
+            }
         }
     }
 }
@@ -102,10 +132,13 @@ fn all(device: &Device) {
         Optimizer::RmsProp(RmsProp { momentum: 0.8, ..RmsProp::default() }),
     ];
     for optimizer in optimizers {
-        follow(device, optimizer, formula, None);
+        follow(device, optimizer, formula, None, None);
         let mut clipped = optimizer;
         clipped.set_clip_norm(Some(1.5));
-        follow(device, clipped, formula, Some(1.5));
+        follow(device, clipped, formula, Some(1.5), None);
+        for factors in [[0.3, 1.0], [1.0, 0.0]] {
+            follow(device, clipped, formula, Some(1.5), Some(&Refinement { factors, ema: 0.4 }));
+        }
     }
 }
 
