@@ -261,6 +261,32 @@ fn parts_learn_at_other_rates_and_weights_are_averaged() {
 }
 
 #[test]
+fn a_run_ends_when_its_time_is_up_and_takes_more() {
+    let folder = pictures(12);
+    let epochs = |run: &str| {
+        let table = fs::read_to_string(folder.path().join(run).join("metrics.csv")).unwrap();
+        table.lines().skip(1).map(|line| line.split(',').nth(1).unwrap().parse::<u64>().unwrap()).collect::<Vec<_>>()
+    };
+    let short = ["--epochs", "100000", "--max-time", "300ms", "--out", "short"];
+    let output = train(folder.path(), short).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("the time is up"), "{text}");
+    assert!(folder.path().join("short/report.html").is_file());
+    let steps = epochs("short");
+    assert!((1..100_000).contains(&steps.len()), "{steps:?}");
+    // The last epoch may have been cut short; the next begins anew.
+    let last = *steps.last().unwrap();
+    stdout(ocellus(folder.path()).args(["train", "--resume", "short", "--max-time", "1h", "--epochs"]).args([
+        (steps.len() + 2).to_string(),
+        "--device".into(),
+        "cpu".into(),
+    ]));
+    let whole = epochs("short");
+    assert_eq!(whole.len(), steps.len() + 2);
+    assert_eq!(whole[steps.len()..], [last + 6, last + 12], "of 22 images in fours");
+}
+
+#[test]
 fn unreadable_pictures_are_reported_counted_and_skipped() {
     let folder = pictures(8);
     fs::write(folder.path().join("photos/red/empty.png"), b"").unwrap();

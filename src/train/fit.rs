@@ -21,6 +21,8 @@ pub struct Plan {
     pub patience: Option<u64>,
     /// Steps after which to stop.
     pub max_steps: Option<u64>,
+    /// Time after which to stop, earlier parts of a resumed run included.
+    pub max_time: Option<Duration>,
     /// Epochs after which to pause: the schedule goes on to the end.
     pub until: Option<u64>,
 }
@@ -32,12 +34,34 @@ pub struct Progress {
     pub epoch: u64,
     /// Steps done; more than whole epochs if the run was interrupted in the middle of one.
     pub step: u64,
+    /// Steps that were done when the epoch under way began; without it, those of so many whole epochs.
+    #[serde(default)]
+    pub first: Option<u64>,
     /// The best epoch so far.
     pub best: Option<Best>,
     /// Seconds spent.
     pub seconds: f64,
     /// What the epoch under way has brought so far.
     sums: Sums,
+}
+
+impl Progress {
+    /// Steps that were done when the epoch under way began.
+    pub fn begun_at(&self, steps_per_epoch: u64) -> u64 {
+        self.first.unwrap_or(self.epoch * steps_per_epoch)
+    }
+}
+
+impl Plan {
+    /// Steps to the end.
+    fn steps(&self, per_epoch: u64) -> u64 {
+        (self.epochs * per_epoch).min(self.max_steps.unwrap_or(u64::MAX))
+    }
+
+    /// The learning rate of a step, counted from 1.
+    pub fn rate(&self, step: u64, per_epoch: u64) -> f64 {
+        self.learning_rate * self.schedule.factor(step - 1, self.steps(per_epoch), self.warmup)
+    }
 }
 
 /// The best epoch of a run.
@@ -143,19 +167,20 @@ pub fn fit<T: Task>(
     observer: &mut dyn Observer<T>,
 ) -> Result<Vec<EpochReport>> {
     let steps_per_epoch = train.batches() as u64;
-    let steps = (plan.epochs * steps_per_epoch).min(plan.max_steps.unwrap_or(u64::MAX));
-    let rate = |step: u64| plan.learning_rate * plan.schedule.factor(step - 1, steps, plan.warmup);
+    let steps = plan.steps(steps_per_epoch);
+    let rate = |step: u64| plan.rate(step, steps_per_epoch);
     let earlier = progress.seconds;
     let start = Instant::now();
     let mut reports = Vec::new();
+    let in_time = || plan.max_time.is_none_or(|most| earlier + start.elapsed().as_secs_f64() < most.as_secs_f64());
     let idle = |p: &Progress| p.best.map_or(0, |best| p.epoch - best.epoch);
     let patient = |p: &Progress| plan.patience.is_none_or(|most| idle(p) < most);
     // An epoch may have had its last step, but not its end.
     let under_way = |p: &Progress| p.step < steps || p.sums.samples > 0;
     let epochs = plan.epochs.min(plan.until.unwrap_or(u64::MAX));
-    while progress.epoch < epochs && under_way(progress) && patient(progress) {
+    while progress.epoch < epochs && under_way(progress) && patient(progress) && in_time() {
         let epoch_start = Instant::now();
-        let (epoch, first) = (progress.epoch, progress.epoch * steps_per_epoch);
+        let (epoch, first) = (progress.epoch, progress.begun_at(steps_per_epoch));
         let of = |step, waited| {
             let index = step - first;
             StepOf { epoch: epoch + 1, epochs: plan.epochs, index, steps: steps_per_epoch, waited }
@@ -169,7 +194,7 @@ pub fn fit<T: Task>(
         };
         let before = progress.sums.samples;
         let mut batches = train.epoch_from(epoch, (progress.step - first) as usize);
-        while progress.step < steps {
+        while progress.step < steps && (progress.step == first || in_time()) {
             let Some(batch) = batches.next() else { break };
             let results = session.train(&batch?, progress.step + 1, rate(progress.step + 1))?;
             progress.step += 1;
@@ -192,6 +217,7 @@ pub fn fit<T: Task>(
         let train_summary = std::mem::take(&mut progress.sums).summary();
         let val = val.map(|v| session.validate(v)).transpose()?.map(|e| T::summary(&e));
         progress.epoch += 1;
+        progress.first = Some(progress.step);
         progress.seconds = earlier + start.elapsed().as_secs_f64();
         let (score, loss) = val.map_or((-train_summary.loss, train_summary.loss), |v| (v.metric, v.loss));
         let best = progress.best.is_none_or(|b| score > b.score || (score == b.score && loss < b.loss));
@@ -212,6 +238,7 @@ pub fn fit<T: Task>(
         observer.epoch(&report, session, progress)?;
         reports.push(report);
     }
+    progress.seconds = earlier + start.elapsed().as_secs_f64();
     Ok(reports)
 }
 

@@ -70,6 +70,9 @@ pub struct Settings {
     pub patience: Option<u64>,
     /// Steps after which to stop.
     pub max_steps: Option<u64>,
+    /// Time after which to stop.
+    #[serde(with = "humantime_serde", default)]
+    pub max_time: Option<Duration>,
     /// How often the state is kept within a long epoch.
     #[serde(with = "humantime_serde", default = "ten_minutes")]
     pub checkpoint_every: Duration,

@@ -148,6 +148,10 @@ pub(super) struct Train {
     /// Stop after this many steps.
     #[arg(long, value_name = "N")]
     max_steps: Option<u64>,
+    /// Stop after this time, for instance 30m or 2h: with what was learned by then, whether or not the schedule has come to its
+    /// end. A search begins no more trials then.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    max_time: Option<Duration>,
     /// Keep the state this often within long epochs, for instance 30s or 10m; it is kept after each epoch in any case.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     checkpoint_every: Option<Duration>,
@@ -246,6 +250,7 @@ impl Train {
         let mut kept = folder.read()?;
         let s = &mut kept.settings;
         s.epochs = self.epochs.unwrap_or(s.epochs);
+        s.max_time = self.max_time.or(s.max_time);
         s.checkpoint_every = self.checkpoint_every.unwrap_or(s.checkpoint_every);
         let device = open_device(&kept.settings, common)?;
         adopt(&device, &folder, common)?;

@@ -68,6 +68,7 @@ impl Running {
             warmup: (s.warmup * loader.batches() as f64).round() as u64,
             patience: s.patience,
             max_steps: s.max_steps,
+            max_time: s.max_time,
             until,
         };
         let moments = s.update().moments();
@@ -85,7 +86,13 @@ impl Running {
                 common.say(format!("interrupted after step {step}: saved; go on with ocellus train --resume {at}"));
                 Err(Error::Interrupted)
             }
-            outcome => outcome.map(drop),
+            outcome => {
+                if let Some(most) = s.max_time.filter(|most| outcome.is_ok() && state.seconds >= most.as_secs_f64()) {
+                    let (epoch, most) = (state.epoch, humantime::format_duration(most));
+                    common.say(format!("the time is up: stopped in epoch {epoch}, after {most}"));
+                }
+                outcome.map(drop)
+            }
         }
     }
 

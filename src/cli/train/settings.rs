@@ -75,6 +75,7 @@ impl Train {
         s.test = self.test.clone().or(s.test);
         s.patience = self.patience.or(s.patience);
         s.max_steps = self.max_steps.or(s.max_steps);
+        s.max_time = self.max_time.or(s.max_time);
         s.checkpoint_every = self.checkpoint_every.unwrap_or(s.checkpoint_every);
         s.cache = self.cache.as_deref().map_or(Ok(s.cache), str::parse::<Cache>)?;
         s.shuffle &= !self.no_shuffle;
@@ -154,6 +155,7 @@ impl Train {
             test: None,
             patience: None,
             max_steps: None,
+            max_time: None,
             checkpoint_every: Duration::from_secs(600),
             shuffle: true,
             sampling: Sampling::default(),

@@ -1,6 +1,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::{Args, Parser, ValueEnum};
 use serde::Serialize;
@@ -31,9 +31,6 @@ pub(in crate::cli) struct Tune {
     /// A TOML file of `train`'s options with what they may be: `lr = { from = 1e-4, to = 1e-2 }`, `batch-size = [16, 32]`.
     #[arg(long, value_name = "FILE")]
     space: Option<PathBuf>,
-    /// Begin no more after this time, for instance 30m or 2h.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    max_time: Option<Duration>,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -167,6 +164,8 @@ impl Tune {
         train.log_steps |= base.log_steps;
         train.calibrate |= base.calibrate;
         (train.out, train.name, train.resume, train.patience) = (Some(out.to_owned()), None, None, None);
+        // It is the search's.
+        train.max_time = None;
         Ok(train)
     }
 }
@@ -195,7 +194,7 @@ impl Search<'_> {
     fn run(&mut self) -> Result<()> {
         let start = Instant::now();
         while let Some(job) = self.halving.next(&self.begun) {
-            if self.tune.max_time.is_some_and(|most| start.elapsed() >= most) {
+            if self.tune.train.max_time.is_some_and(|most| start.elapsed() >= most) {
                 self.common.say("the time is up");
                 break;
             }

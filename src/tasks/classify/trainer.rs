@@ -147,6 +147,7 @@ impl Trainer {
             warmup: 0,
             patience: None,
             max_steps: None,
+            max_time: None,
             until: None,
         };
         let val = val.map(|images| Loader::new(images, steady));
