@@ -44,8 +44,13 @@ pub enum Error {
     #[error("{0}")]
     Config(String),
     /// Training diverged.
-    #[error("{0}")]
-    Diverged(String),
+    #[error("{message}")]
+    Diverged {
+        /// The step whose loss is no number any more, or huge; counted from 1.
+        step: u64,
+        /// What happened, and what to do.
+        message: String,
+    },
     /// The user pressed Ctrl-C.
     #[error("interrupted")]
     Interrupted,

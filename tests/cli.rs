@@ -287,6 +287,22 @@ fn a_run_ends_when_its_time_is_up_and_takes_more() {
 }
 
 #[test]
+fn a_run_that_diverges_is_explained_and_goes_on() {
+    for device in ["cpu", "gpu"] {
+        let folder = pictures(12);
+        let options = ["--optimizer", "sgd", "--lr", "1e25", "--device", device, "--out", "run"];
+        let parts = ["diverged in epoch 1, at step 2", "in \"dense\"", "matmul", "weights of step 0 are kept"];
+        demand_error(&mut train(folder.path(), options), &parts);
+        let evaluate = ["evaluate", "run", "photos", "--json", "--device", device];
+        let before = json_lines(&stdout(ocellus(folder.path()).args(evaluate)));
+        assert!(before[0]["loss"].as_f64().unwrap().is_finite());
+        stdout(ocellus(folder.path()).args(["train", "--resume", "run", "--lr", "0.05", "--device", device]));
+        let after = json_lines(&stdout(ocellus(folder.path()).args(evaluate)));
+        assert_eq!(after[0]["metrics"]["accuracy"], 1.0);
+    }
+}
+
+#[test]
 fn unreadable_pictures_are_reported_counted_and_skipped() {
     let folder = pictures(8);
     fs::write(folder.path().join("photos/red/empty.png"), b"").unwrap();

@@ -41,6 +41,9 @@ pub struct Progress {
     pub best: Option<Best>,
     /// Seconds spent.
     pub seconds: f64,
+    /// Loss of the first step.
+    #[serde(default)]
+    first_loss: Option<f32>,
     /// What the epoch under way has brought so far.
     sums: Sums,
 }
@@ -156,7 +159,7 @@ impl<T: Task> Observer<T> for Quiet {}
 ///
 /// "Best" is by the validation metric, ties by the smaller loss; without a validation set, by the training loss.
 ///
-/// Errors: if the loss becomes NaN or infinite ([`Error::Diverged`]), the observer interrupts ([`Error::Interrupted`]), a
+/// Errors: if the loss becomes NaN, infinite or huge ([`Error::Diverged`]), the observer interrupts ([`Error::Interrupted`]), a
 /// picture cannot be read any more, or the device is lost.
 pub fn fit<T: Task>(
     session: &mut Session<T>,
@@ -187,7 +190,9 @@ pub fn fit<T: Task>(
         };
         let take = |progress: &mut Progress, results: Vec<StepResult>, waited, observer: &mut dyn Observer<T>| {
             for result in results {
-                progress.sums.add(&result, rate(result.step))?;
+                let first = *progress.first_loss.get_or_insert(result.loss);
+                expect_sane(&result, first, rate(result.step))?;
+                progress.sums.add(&result);
                 observer.step(&result, rate(result.step), of(result.step, waited))?;
             }
             Ok::<(), Error>(())
@@ -242,6 +247,19 @@ pub fn fit<T: Task>(
     Ok(reports)
 }
 
+/// A loss so many times as large as the first is no loss to learn from.
+const RUNAWAY: f32 = 1e4;
+
+fn expect_sane(result: &StepResult, first: f32, learning_rate: f64) -> Result<()> {
+    let &StepResult { step, loss, .. } = result;
+    if loss.is_finite() && loss <= RUNAWAY * first.max(1.0) {
+        return Ok(());
+    }
+    let advice = "try a smaller --lr or --grad-clip 1";
+    let message = format!("the loss became {loss:.3e} at step {step} (learning rate {learning_rate}); {advice}");
+    Err(Error::Diverged { step, message })
+}
+
 /// Running means over an epoch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Sums {
@@ -251,17 +269,10 @@ struct Sums {
 }
 
 impl Sums {
-    fn add(&mut self, result: &StepResult, learning_rate: f64) -> Result<()> {
-        if !result.loss.is_finite() {
-            return Err(Error::Diverged(format!(
-                "the loss became {} at step {} (learning rate {learning_rate}); try a smaller --lr or --grad-clip 1",
-                result.loss, result.step
-            )));
-        }
+    fn add(&mut self, result: &StepResult) {
         self.loss += f64::from(result.loss) * result.samples as f64;
         self.metric += f64::from(result.metric_sum);
         self.samples += result.samples;
-        Ok(())
     }
 
     fn summary(&self) -> Summary {

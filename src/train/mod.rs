@@ -3,6 +3,7 @@
 //! A [`Task`] comes in as graphs; a [`Session`] holds its network on a device; [`fit`] shows it the data; an
 //! [`Observer`] hears how it goes.
 
+mod diagnosis;
 mod fit;
 pub mod optimizers;
 mod precision;
@@ -14,6 +15,7 @@ mod session;
 mod settings;
 mod task;
 
+pub use diagnosis::Culprit;
 pub use fit::{Best, EpochReport, Observer, Plan, Progress, Quiet, StepOf, fit};
 pub use optimizers::{Adam, LrScale, Optimizer, RmsProp, Sgd};
 pub use precision::Precision;

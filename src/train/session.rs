@@ -125,6 +125,11 @@ impl<T: Task> Session<T> {
         &mut self.task
     }
 
+    /// What its random choices follow from.
+    pub(super) fn seed(&self) -> u32 {
+        self.seed
+    }
+
     /// Where it runs.
     pub fn device(&self) -> &Device {
         &self.device
@@ -287,13 +292,7 @@ impl<T: Task> Session<T> {
         scalars: &[f32],
     ) -> Result<Vec<StepResult>> {
         let program = self.program(form)?;
-        feed(program, batch, range.clone())?;
-        if let Some(Mixes { rows, labels, shares }) = &batch.mixes {
-            program.feed("mixes", bytemuck::cast_slice(&rows[range.clone()]))?;
-            program.feed("partner_labels", bytemuck::cast_slice(&labels[range.clone()]))?;
-            program.feed("own_shares", bytemuck::cast_slice(&shares[range.clone()]))?;
-        }
-        program.feed("step", bytemuck::bytes_of(&[step as i32, range.start as i32]))?;
+        feed_step(program, batch, range.clone(), step)?;
         program.run(scalars)?;
         let (share, last) = (range.len() as f32 / batch.len() as f32, range.end == batch.len());
         self.under_way.push_back(UnderWay { form, step, share, last });
@@ -437,6 +436,17 @@ impl<T: Task> Session<T> {
 /// Ranges of `part` pictures, the last perhaps of fewer.
 fn parts(n: usize, part: usize) -> impl Iterator<Item = Range<usize>> {
     (0..n).step_by(part).map(move |start| start..n.min(start + part))
+}
+
+/// Gives a program what a training step takes.
+pub(super) fn feed_step(program: &mut Program, batch: &Batch, range: Range<usize>, step: u64) -> Result<()> {
+    feed(program, batch, range.clone())?;
+    if let Some(Mixes { rows, labels, shares }) = &batch.mixes {
+        program.feed("mixes", bytemuck::cast_slice(&rows[range.clone()]))?;
+        program.feed("partner_labels", bytemuck::cast_slice(&labels[range.clone()]))?;
+        program.feed("own_shares", bytemuck::cast_slice(&shares[range.clone()]))?;
+    }
+    program.feed("step", bytemuck::bytes_of(&[step as i32, range.start as i32]))
 }
 
 fn feed(program: &mut Program, batch: &Batch, range: Range<usize>) -> Result<()> {

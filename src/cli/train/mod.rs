@@ -139,7 +139,8 @@ pub(super) struct Train {
     /// Take settings from a run's config.toml; other options win over it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Go on with an interrupted run; without RUN, the newest in runs/.
+    /// Go on with an interrupted run; without RUN, the newest in runs/. --epochs, --max-time, --lr, --grad-clip and
+    /// --checkpoint-every may be other ones.
     #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["config", "out", "name", "data"])]
     resume: Option<PathBuf>,
     /// Stop after this many epochs without improvement.
@@ -184,8 +185,10 @@ impl Train {
             Some(run) => self.resume(run, common)?,
             None => self.start(common)?,
         };
-        running.learn(None, self.ui, common)?;
-        running.conclude(common)
+        match running.learn(None, self.ui, common) {
+            Err(Error::Diverged { step, .. }) => Err(running.explain(step, common)?),
+            outcome => outcome.and_then(|()| running.conclude(common)),
+        }
     }
 
     fn start(&self, common: &Common) -> Result<Running> {
@@ -251,6 +254,10 @@ impl Train {
         let s = &mut kept.settings;
         s.epochs = self.epochs.unwrap_or(s.epochs);
         s.max_time = self.max_time.or(s.max_time);
+        s.learning_rate = self.lr.unwrap_or(s.learning_rate);
+        if self.grad_clip.is_some() {
+            s.optimizer.set_clip_norm(self.grad_clip);
+        }
         s.checkpoint_every = self.checkpoint_every.unwrap_or(s.checkpoint_every);
         let device = open_device(&kept.settings, common)?;
         adopt(&device, &folder, common)?;

@@ -8,14 +8,15 @@ use super::loader_options;
 use super::record::Record;
 use super::sets::Sets;
 use super::watcher::Watcher;
-use crate::cli::{Common, evaluate, json, print};
+use crate::cli::{Common, evaluate, interrupted, json, print};
 use crate::data::{Loader, LoaderOptions};
+use crate::device::Arena;
 use crate::error::{Error, Result};
 use crate::interop::safetensors;
 use crate::report::{self, Judged};
 use crate::tasks::classify::Calibration;
 use crate::tasks::{Classifier, Evaluation};
-use crate::train::{Kept, Lock, Plan, Progress, RunFolder, Session, fit};
+use crate::train::{Kept, Lock, Plan, Progress, RunFolder, Session, Settings, fit};
 
 /// A line of `--json`.
 #[derive(Serialize)]
@@ -61,16 +62,7 @@ impl Running {
         let Self { session, sets, kept, folder, state, .. } = self;
         let s = &kept.settings;
         let loader = Loader::new(sets.train.clone(), loader_options(s)?);
-        let plan = Plan {
-            epochs: s.epochs,
-            learning_rate: s.learning_rate,
-            schedule: s.schedule,
-            warmup: (s.warmup * loader.batches() as f64).round() as u64,
-            patience: s.patience,
-            max_steps: s.max_steps,
-            max_time: s.max_time,
-            until,
-        };
+        let plan = plan(s, &loader, until);
         let moments = s.update().moments();
         let ui = if ui { Dashboard::open(s.model.clone(), session.device().name())? } else { None };
         let val = sets.val.clone().map(|images| Ok(Loader::new(images, steady(kept)?))).transpose()?;
@@ -94,6 +86,55 @@ impl Running {
                 outcome.map(drop)
             }
         }
+    }
+
+    /// After training has diverged: goes back to the last checkpoint, repeats the steps to the one whose loss was no number, or
+    /// huge, and says which op made it so. The run can go on from that checkpoint.
+    ///
+    /// Errors: as training.
+    pub fn explain(&mut self, diverged: u64, common: &Common) -> Result<Error> {
+        let Self { session, sets, kept, folder, state, .. } = self;
+        *state = folder.load_checkpoint(session.weights(), kept.settings.update().moments())?;
+        let (good, at) = (state.step, folder.path().display().to_string());
+        for name in ["best", "last"].iter().filter(|name| !folder.path().join(format!("{name}.safetensors")).exists()) {
+            folder.save_weights(name, &session.tensors()?)?;
+        }
+        common.say(format!("training diverged at step {diverged}: looking why, from step {good} on"));
+        let loader = Loader::new(sets.train.clone(), loader_options(&kept.settings)?);
+        let per_epoch = loader.batches() as u64;
+        let plan = plan(&kept.settings, &loader, None);
+        let mut batches = loader.epoch_from(state.epoch, (good - state.begun_at(per_epoch)) as usize);
+        let mut culprit = None;
+        for step in good + 1..=diverged {
+            if interrupted() {
+                return Err(Error::Interrupted);
+            }
+            let Some(batch) = batches.next().transpose()? else { break };
+            if step == diverged {
+                culprit = Some(session.diagnose(&batch, step)?);
+                break;
+            }
+            let before = if step + 1 == diverged { Some(session.weights().read(Arena::Parameters)?) } else { None };
+            session.train(&batch, step, plan.rate(step, per_epoch))?;
+            session.results(0)?;
+            let Some(before) = before else { continue };
+            if session.weights().read(Arena::Parameters)?.iter().any(|x| !x.is_finite()) {
+                // The step before it had a loss, but no gradient that could be followed.
+                session.weights().write(Arena::Parameters, &before);
+                culprit = Some(session.diagnose(&batch, step)?);
+                break;
+            }
+        }
+        let rate = plan.rate(diverged, per_epoch);
+        let why = culprit.map_or_else(|| "why could not be found out".to_owned(), |c| c.to_string());
+        let s = &kept.settings;
+        let slower = (s.learning_rate / 10.0).min(s.optimizer.default_learning_rate());
+        let message = format!(
+            "training diverged in epoch {}, at step {diverged} (learning rate {rate}): {why}\n  the weights of step {good} are \
+             kept: go on from them with ocellus train --resume {at} --lr {slower}, or with --grad-clip 1",
+            state.epoch + 1
+        );
+        Ok(Error::Diverged { step: diverged, message })
     }
 
     /// Judges the best weights on what was held out, and says where everything is.
@@ -155,6 +196,19 @@ impl Running {
              {after:.2} % after"
         ));
         Ok(())
+    }
+}
+
+fn plan(s: &Settings, loader: &Loader, until: Option<u64>) -> Plan {
+    Plan {
+        epochs: s.epochs,
+        learning_rate: s.learning_rate,
+        schedule: s.schedule,
+        warmup: (s.warmup * loader.batches() as f64).round() as u64,
+        patience: s.patience,
+        max_steps: s.max_steps,
+        max_time: s.max_time,
+        until,
     }
 }
 

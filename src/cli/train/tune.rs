@@ -207,7 +207,9 @@ impl Search<'_> {
             }
             let failure = match outcome {
                 Ok(()) => None,
-                Err(e @ (Error::Diverged(_) | Error::Config(_) | Error::Memory(_) | Error::Shape { .. })) => Some(e),
+                Err(e @ (Error::Diverged { .. } | Error::Config(_) | Error::Memory(_) | Error::Shape { .. })) => {
+                    Some(e)
+                }
                 // Nothing to do with the settings.
                 Err(error) => return Err(error),
             };
