@@ -608,6 +608,33 @@ fn ctrl_c_saves_and_exits_130() {
     assert!(checkpoint.is_file());
 }
 
+#[cfg(unix)]
+#[test]
+fn a_second_ctrl_c_does_not_wait_for_the_step() {
+    let folder = pictures(12);
+    // A step of seconds.
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("ocellus"))
+        .current_dir(folder.path())
+        .env("OCELLUS_CACHE_DIR", folder.path().join(".cache"))
+        .args(["train", "photos", "--model", "resnet18", "--image-size", "288", "--val", "0", "--batch-size", "24"])
+        .args(["--epochs", "1000", "--device", "cpu", "--out", "run"])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let start = std::time::Instant::now();
+    while !folder.path().join("run/train_batch.png").exists() {
+        assert!(start.elapsed().as_secs() < 60, "no training after a minute");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    for _ in 0..2 {
+        std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(!folder.path().join("run/last.safetensors").exists(), "the step was ended and saved");
+    assert!(folder.path().join("run/checkpoint/state.safetensors").is_file());
+}
+
 /// A training that does not end by itself, once it has a checkpoint.
 #[cfg(unix)]
 fn endless(folder: &Path) -> std::process::Child {
