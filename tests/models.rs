@@ -73,7 +73,7 @@ fn a_model_file_is_read_and_written_back_the_same() {
 #[test]
 fn every_network_of_the_zoo_survives_its_file() {
     for entry in zoo::ENTRIES {
-        let model = (entry.build)([48, 40, 3], 7);
+        let model = (entry.build)([96, 80, 3], 7);
         let again = Model::parse(&model.to_toml().unwrap()).unwrap();
         assert_eq!(again.summary().unwrap(), model.summary().unwrap(), "{}", entry.name);
         assert_eq!(again.to_toml().unwrap(), model.to_toml().unwrap(), "{}", entry.name);
@@ -186,7 +186,25 @@ fn zoo_networks_have_the_published_number_of_parameters() {
     assert_eq!(trained("vgg-small", [64, 48, 3], 10), 286_560 + 896 + 1290);
     assert_eq!(trained("resnet20", [32, 32, 3], 10), 272_474);
     // As in torchvision.
-    assert_eq!(trained("resnet18", [224, 224, 3], 1000), 11_689_512);
+    for (name, parameters) in [
+        ("alexnet", 61_100_840),
+        ("vgg11", 132_863_336),
+        ("vgg16", 138_357_544),
+        ("resnet18", 11_689_512),
+        ("resnet34", 21_797_672),
+        ("resnet50", 25_557_032),
+        ("resnext50", 25_028_904),
+        ("densenet121", 7_978_856),
+        ("squeezenet", 1_235_496),
+        ("mobilenet_v2", 3_504_872),
+        ("mobilenet_v3_small", 2_542_856),
+        ("mobilenet_v3_large", 5_483_032),
+        ("efficientnet_b0", 5_288_548),
+        // As in timm.
+        ("efficientnet_lite0", 4_652_008),
+    ] {
+        assert_eq!(trained(name, [224, 224, 3], 1000), parameters, "{name}");
+    }
     // 2 for each channel of the 20 batch-norms: 2 (5 64 + 5 128 + 5 256 + 5 512).
     assert_eq!(zoo::build("resnet18", [224, 224, 3], 1000).unwrap().summary().unwrap().untrained, 9600);
 }
@@ -310,7 +328,7 @@ fn sources(model: &Model, training: bool) -> (Vec<String>, Vec<String>) {
 #[test]
 fn training_and_inference_have_the_same_weights_in_the_same_order() {
     for entry in zoo::ENTRIES {
-        let model = (entry.build)([32, 32, 3], 5);
+        let model = (entry.build)([96, 80, 3], 5);
         assert_eq!(sources(&model, true), sources(&model, false), "{}", entry.name);
         assert!(!sources(&model, true).0.is_empty());
     }

@@ -2,3 +2,4 @@
 
 pub mod safetensors;
 pub mod tensorboard;
+pub mod torch;

@@ -33,6 +33,8 @@ pub enum Activation {
     /// x relu6(x + 3) / 6.
     #[serde(alias = "hard_silu")]
     HardSwish,
+    /// relu6(x + 3) / 6.
+    HardSigmoid,
     /// Probabilities along the last axis.
     Softmax,
     /// Their logarithms.
@@ -54,6 +56,11 @@ impl Activation {
             Self::Gelu => ops::gelu(graph, x),
             Self::Softplus => ops::softplus(graph, x),
             Self::HardSwish => ops::hard_swish(graph, x),
+            Self::HardSigmoid => {
+                let shifted = ops::apply(graph, x, |x| x + 3.0)?;
+                let clipped = ops::relu6(graph, shifted)?;
+                ops::apply(graph, clipped, |x| x * (1.0 / 6.0))
+            }
             Self::Softmax => ops::softmax(graph, x),
             Self::LogSoftmax => ops::log_softmax(graph, x),
         }

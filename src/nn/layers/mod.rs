@@ -12,6 +12,7 @@ mod pooling;
 mod rescaling;
 mod reshape;
 mod separable_conv2d;
+mod squeeze_excite;
 mod zero_padding2d;
 
 pub use activation::ActivationLayer;
@@ -26,6 +27,7 @@ pub use pooling::{AveragePooling2D, MaxPooling2D};
 pub use rescaling::Rescaling;
 pub use reshape::{Flatten, Reshape};
 pub use separable_conv2d::SeparableConv2D;
+pub use squeeze_excite::SqueezeExcite;
 pub use zero_padding2d::ZeroPadding2D;
 
 use super::LayerType;
@@ -47,6 +49,7 @@ pub const TYPES: &[LayerType] = &[
     LayerType::of::<BatchNormalization>("batch_normalization"),
     LayerType::of::<Add>("add"),
     LayerType::of::<Concatenate>("concatenate"),
+    LayerType::of::<SqueezeExcite>("squeeze_excite"),
     LayerType::of::<ZeroPadding2D>("zero_padding2d"),
     LayerType::of::<Rescaling>("rescaling"),
 ];

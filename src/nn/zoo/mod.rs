@@ -1,16 +1,26 @@
 //! Networks to begin with, as functions of the pictures' size and the number of classes.
 
+mod alexnet;
+mod chain;
+mod densenet;
+mod efficientnet;
 mod keras_first;
 mod lenet;
+mod mobilenet;
 mod resnet;
-mod resnet18;
-mod resnet20;
+mod squeezenet;
+mod vgg;
 mod vgg_small;
 
+pub use alexnet::alexnet;
+pub use densenet::densenet121;
+pub use efficientnet::{efficientnet_b0, efficientnet_lite0};
 pub use keras_first::keras_first;
 pub use lenet::lenet;
-pub use resnet18::resnet18;
-pub use resnet20::resnet20;
+pub use mobilenet::{mobilenet_v2, mobilenet_v3_large, mobilenet_v3_small};
+pub use resnet::{resnet18, resnet20, resnet34, resnet50, resnext50};
+pub use squeezenet::squeezenet;
+pub use vgg::{vgg11, vgg16};
 pub use vgg_small::vgg_small;
 
 use super::Model;
@@ -26,13 +36,29 @@ pub struct Entry {
     pub build: fn([usize; 3], usize) -> Model,
 }
 
+/// ImageNet's.
+const LARGE: Option<[usize; 2]> = Some([224, 224]);
+
 /// All of them.
 pub const ENTRIES: &[Entry] = &[
     Entry { name: "keras-first", size: Some([64, 64]), build: keras_first },
     Entry { name: "lenet", size: Some([28, 28]), build: lenet },
     Entry { name: "vgg-small", size: None, build: vgg_small },
     Entry { name: "resnet20", size: Some([32, 32]), build: resnet20 },
-    Entry { name: "resnet18", size: Some([224, 224]), build: resnet18 },
+    Entry { name: "alexnet", size: LARGE, build: alexnet },
+    Entry { name: "vgg11", size: LARGE, build: vgg11 },
+    Entry { name: "vgg16", size: LARGE, build: vgg16 },
+    Entry { name: "resnet18", size: LARGE, build: resnet18 },
+    Entry { name: "resnet34", size: LARGE, build: resnet34 },
+    Entry { name: "resnet50", size: LARGE, build: resnet50 },
+    Entry { name: "resnext50", size: LARGE, build: resnext50 },
+    Entry { name: "densenet121", size: LARGE, build: densenet121 },
+    Entry { name: "squeezenet", size: LARGE, build: squeezenet },
+    Entry { name: "mobilenet_v2", size: LARGE, build: mobilenet_v2 },
+    Entry { name: "mobilenet_v3_small", size: LARGE, build: mobilenet_v3_small },
+    Entry { name: "mobilenet_v3_large", size: LARGE, build: mobilenet_v3_large },
+    Entry { name: "efficientnet_lite0", size: LARGE, build: efficientnet_lite0 },
+    Entry { name: "efficientnet_b0", size: LARGE, build: efficientnet_b0 },
 ];
 
 /// The network of that name.

@@ -1,58 +1,111 @@
-//! What residual networks have in common. Names are those of torchvision, so that its weights fit.
-//!
-//! Source: He, Zhang, Ren & Sun, 2016, <https://arxiv.org/abs/1512.03385>.
+//! Residual networks: He, Zhang, Ren & Sun, 2016, <https://arxiv.org/abs/1512.03385>, and ResNeXt: Xie, Girshick, Dollár, Tu &
+//! He, 2017, <https://arxiv.org/abs/1611.05431>.
 
-use crate::nn::layers::{ActivationLayer, Add, BatchNormalization, Conv2D};
-use crate::nn::{Activation, Initializer, Model};
-use crate::ops::Padding;
+use super::chain::{Chain, conv};
+use crate::nn::layers::{Conv2D, GlobalAveragePooling2D};
+use crate::nn::{Activation, Model};
 
-/// A residual network in the making, and its newest result.
-pub(super) struct Residual {
-    pub model: Model,
-    pub last: String,
-    pub normalization: BatchNormalization,
+/// What a block is made of.
+#[derive(Clone, Copy)]
+enum Block {
+    /// Two 3x3 convolutions.
+    Basic,
+    /// A 3x3 convolution between two 1x1 ones, of which the last has four times the channels.
+    Bottleneck {
+        /// Parts of the 3x3 convolution.
+        groups: usize,
+        /// Channels of the 3x3 convolution for each of the stage's.
+        width: usize,
+    },
 }
 
-impl Residual {
-    /// A convolution without bias, with padding that keeps the extents at stride 1, and batch-norm; returns its result.
-    pub fn conv(&mut self, names: [&str; 2], from: &str, filters: usize, kernel: usize, stride: usize) -> String {
-        let conv = Conv2D {
-            strides: stride.into(),
-            padding: Padding::Explicit([kernel / 2; 4]),
-            use_bias: false,
-            kernel_initializer: Initializer::HeNormal,
-            ..Conv2D::new(filters, kernel)
-        };
-        let conv = self.model.named(names[0], conv, [from]);
-        self.model.named(names[1], self.normalization.clone(), [conv])
-    }
-
-    pub fn relu(&mut self, from: String) -> String {
-        self.model.layer(ActivationLayer { activation: Activation::Relu }, [from])
-    }
-
-    /// Two 3x3 convolutions beside a shortcut, which is a 1x1 convolution where the extents or channels change.
-    pub fn block(&mut self, name: &str, filters: usize, stride: usize, changes: bool) {
-        let input = self.last.clone();
-        let own = |part: &str| format!("{name}.{part}");
-        let main = self.conv([&own("conv1"), &own("bn1")], &input, filters, 3, stride);
-        let main = self.relu(main);
-        let main = self.conv([&own("conv2"), &own("bn2")], &main, filters, 3, 1);
-        let shortcut = match changes {
-            true => self.conv([&own("downsample.0"), &own("downsample.1")], &input, filters, 1, stride),
-            false => input,
-        };
-        let sum = self.model.named(&own("add"), Add {}, [main, shortcut]);
-        self.last = self.relu(sum);
-    }
-
-    /// Stages of `blocks` blocks each: the first keeps the extents, the others halve them.
-    pub fn stages(&mut self, filters: &[usize], blocks: usize) {
-        for (stage, &filters) in filters.iter().enumerate() {
-            for block in 0..blocks {
-                let changes = stage > 0 && block == 0;
-                self.block(&format!("layer{}.{block}", stage + 1), filters, if changes { 2 } else { 1 }, changes);
-            }
+impl Block {
+    fn expansion(self) -> usize {
+        match self {
+            Self::Basic => 1,
+            Self::Bottleneck { .. } => 4,
         }
     }
+}
+
+/// ResNet-18: 11,689,512 trained parameters for 1000 classes. Height and width shrink by 32.
+pub fn resnet18(input: [usize; 3], classes: usize) -> Model {
+    imagenet(input, classes, Block::Basic, [2, 2, 2, 2])
+}
+
+/// ResNet-34: 21,797,672 trained parameters for 1000 classes.
+pub fn resnet34(input: [usize; 3], classes: usize) -> Model {
+    imagenet(input, classes, Block::Basic, [3, 4, 6, 3])
+}
+
+/// ResNet-50: 25,557,032 trained parameters for 1000 classes. The 3x3 convolution of a block has its stride, as in
+/// torchvision.
+pub fn resnet50(input: [usize; 3], classes: usize) -> Model {
+    imagenet(input, classes, Block::Bottleneck { groups: 1, width: 1 }, [3, 4, 6, 3])
+}
+
+/// ResNeXt-50 (32x4d): 25,028,904 trained parameters for 1000 classes.
+pub fn resnext50(input: [usize; 3], classes: usize) -> Model {
+    imagenet(input, classes, Block::Bottleneck { groups: 32, width: 2 }, [3, 4, 6, 3])
+}
+
+/// ResNet-20 in its form for CIFAR: three stages of three blocks with 16, 32 and 64 channels; shortcuts that change
+/// shape are 1x1 convolutions with batch-norm (the paper's option B). 272,474 trained parameters for ten classes.
+/// Source: section 4.2 of the paper.
+pub fn resnet20(input: [usize; 3], classes: usize) -> Model {
+    let mut chain = Chain::new(input);
+    chain.conv_norm(["conv1", "bn1"], conv(16, 3, 1), Activation::Relu);
+    stages(&mut chain, Block::Basic, 16, &[(16, 3), (32, 3), (64, 3)]);
+    chain.put(GlobalAveragePooling2D {});
+    chain.classes("fc", classes)
+}
+
+/// The form for ImageNet, table 1 of the paper: a 7x7 convolution, a pooling, four stages.
+fn imagenet(input: [usize; 3], classes: usize, block: Block, blocks: [usize; 4]) -> Model {
+    let mut chain = Chain::new(input);
+    chain.conv_norm(["conv1", "bn1"], conv(64, 7, 2), Activation::Relu).max_pool3(1);
+    let [a, b, c, d] = blocks;
+    stages(&mut chain, block, 64, &[(64, a), (128, b), (256, c), (512, d)]);
+    chain.put(GlobalAveragePooling2D {});
+    chain.classes("fc", classes)
+}
+
+/// Stages of so many channels and blocks: the first keeps the extents, the others halve them.
+fn stages(chain: &mut Chain, block: Block, mut channels: usize, stages: &[(usize, usize)]) {
+    for (stage, &(filters, blocks)) in stages.iter().enumerate() {
+        for number in 0..blocks {
+            let stride = if stage > 0 && number == 0 { 2 } else { 1 };
+            let name = format!("layer{}.{number}", stage + 1);
+            residual(chain, &name, block, filters, stride, channels);
+            channels = filters * block.expansion();
+        }
+    }
+}
+
+/// A block beside a shortcut, which is a 1x1 convolution where the extents or channels change.
+fn residual(chain: &mut Chain, name: &str, block: Block, filters: usize, stride: usize, channels: usize) {
+    const RELU: Activation = Activation::Relu;
+    let input = chain.last.clone();
+    let result = filters * block.expansion();
+    let mut step = |number: usize, layer: Conv2D, activation: Activation| {
+        let names = ["conv", "bn"].map(|part| format!("{name}.{part}{number}"));
+        chain.conv_norm([&names[0], &names[1]], layer, activation);
+    };
+    match block {
+        Block::Basic => {
+            step(1, conv(filters, 3, stride), RELU);
+            step(2, conv(filters, 3, 1), Activation::Linear);
+        }
+        Block::Bottleneck { groups, width } => {
+            step(1, conv(filters * width, 1, 1), RELU);
+            step(2, Conv2D { groups, ..conv(filters * width, 3, stride) }, RELU);
+            step(3, conv(result, 1, 1), Activation::Linear);
+        }
+    }
+    let main = std::mem::replace(&mut chain.last, input.clone());
+    if stride > 1 || channels != result {
+        let names = [0, 1].map(|i| format!("{name}.downsample.{i}"));
+        chain.conv_norm([&names[0], &names[1]], conv(result, 1, stride), Activation::Linear);
+    }
+    chain.add(&format!("{name}.add"), &main).activation(RELU);
 }
