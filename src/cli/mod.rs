@@ -7,6 +7,7 @@ mod compare;
 mod completions;
 mod devices;
 mod evaluate;
+mod import;
 mod predict;
 mod progress;
 mod summary;
@@ -66,6 +67,8 @@ enum Command {
     Augment(augment::Augment),
     /// Look for what is wrong with a data set: unreadable files, copies, leaks between parts, imbalance.
     Check(check::Check),
+    /// Take a network that was trained elsewhere.
+    Import(import::Import),
     /// Measure a trained network on pictures whose classes are known.
     Evaluate(evaluate::Evaluate),
     /// Say what pictures show.
@@ -92,6 +95,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::FindLr(args) => args.run(&common),
         Command::Augment(args) => args.run(&common),
         Command::Check(args) => args.run(&common),
+        Command::Import(args) => args.run(&common),
         Command::Tune(args) => args.run(&common),
         Command::Evaluate(args) => args.run(&common),
         Command::Predict(args) => args.run(&common),

@@ -18,18 +18,35 @@ pub enum Normalize {
     /// The mean and standard deviation of ImageNet, as pretrained networks expect; for grey images the averages of the
     /// three channels.
     ImageNet,
+    /// -1 to 1.
+    Symmetric,
     /// 0 to 255, as stored.
     None,
 }
 
 impl Normalize {
-    const ALL: [Self; 4] = [Self::Unit, Self::Dataset, Self::ImageNet, Self::None];
+    const ALL: [Self; 5] = [Self::Unit, Self::Dataset, Self::ImageNet, Self::Symmetric, Self::None];
+
+    /// What it means for images of `channels` channels, unless that depends on a data set.
+    pub fn fixed(self, channels: usize) -> Option<Normalization> {
+        Some(match self {
+            Self::Unit => Normalization::uniform(channels, 0.0, 1.0),
+            Self::Symmetric => Normalization::uniform(channels, 0.5, 0.5),
+            Self::None => Normalization::uniform(channels, 0.0, 1.0 / 255.0),
+            Self::ImageNet if channels == 3 => {
+                Normalization { mean: vec![0.485, 0.456, 0.406], std: vec![0.229, 0.224, 0.225] }
+            }
+            Self::ImageNet => Normalization::uniform(channels, 0.449, 0.226),
+            Self::Dataset => return None,
+        })
+    }
 
     fn name(self) -> &'static str {
         match self {
             Self::Unit => "unit",
             Self::Dataset => "dataset",
             Self::ImageNet => "imagenet",
+            Self::Symmetric => "symmetric",
             Self::None => "none",
         }
     }
@@ -44,10 +61,11 @@ impl fmt::Display for Normalize {
 impl FromStr for Normalize {
     type Err = Error;
 
-    /// Errors: if it is not unit, dataset, imagenet or none.
+    /// Errors: if it is not unit, dataset, imagenet, symmetric or none.
     fn from_str(name: &str) -> Result<Self, Error> {
-        let unknown =
-            || Error::config(format!("normalization {name:?} is not one of unit, dataset, imagenet and none"));
+        let unknown = || {
+            Error::config(format!("normalization {name:?} is not one of unit, dataset, imagenet, symmetric and none"))
+        };
         Self::ALL.into_iter().find(|mode| mode.name() == name).ok_or_else(unknown)
     }
 }
@@ -64,15 +82,7 @@ pub struct Normalization {
 impl Normalization {
     /// What `mode` means for images of `channels` channels whose bytes have these `moments`.
     pub(super) fn new(mode: Normalize, channels: usize, moments: &Moments) -> Self {
-        match mode {
-            Normalize::Unit => Self::uniform(channels, 0.0, 1.0),
-            Normalize::None => Self::uniform(channels, 0.0, 1.0 / 255.0),
-            Normalize::ImageNet if channels == 3 => {
-                Self { mean: vec![0.485, 0.456, 0.406], std: vec![0.229, 0.224, 0.225] }
-            }
-            Normalize::ImageNet => Self::uniform(channels, 0.449, 0.226),
-            Normalize::Dataset => moments.normalization(channels),
-        }
+        mode.fixed(channels).unwrap_or_else(|| moments.normalization(channels))
     }
 
     fn uniform(channels: usize, mean: f32, std: f32) -> Self {

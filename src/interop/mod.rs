@@ -3,3 +3,4 @@
 pub mod safetensors;
 pub mod tensorboard;
 pub mod torch;
+pub mod weights;

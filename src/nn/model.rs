@@ -168,6 +168,30 @@ impl Model {
         }
     }
 
+    /// Height, width and channels of the maps which are flattened into the inputs of dense layers, by the layers' names.
+    ///
+    /// Errors: as [`Model::build`].
+    pub fn flattened_inputs(&self) -> Result<HashMap<&str, [usize; 3]>> {
+        // What stands between without changing the order of values.
+        const BETWEEN: [&str; 2] = ["dropout", "activation"];
+        let (graph, built, _) = self.inference(1)?;
+        let find = |name: &str| self.layers.iter().position(|spec| spec.name == name);
+        let map = |dense: &LayerSpec| {
+            let mut at = find(dense.inputs.first()?)?;
+            while BETWEEN.contains(&self.layers[at].layer.type_name()) {
+                at = find(self.layers[at].inputs.first()?)?;
+            }
+            let flatten = &self.layers[at];
+            let source = find(flatten.inputs.first()?).filter(|_| flatten.layer.type_name() == "flatten")?;
+            match graph.shape(built.layers[source]).dims() {
+                &[_, h, w, c] => Some([h, w, c]),
+                _ => None,
+            }
+        };
+        let dense = self.layers.iter().filter(|spec| spec.layer.type_name() == "dense");
+        Ok(dense.filter_map(|spec| Some((spec.name.as_str(), map(spec)?))).collect())
+    }
+
     /// Whether the first output is that of a sigmoid or softmax.
     pub fn ends_in_probabilities(&self) -> bool {
         self.first_output().is_some_and(|l| l.layer.activation().is_probability())

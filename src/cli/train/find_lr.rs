@@ -66,7 +66,7 @@ impl FindLr {
         let model = self.train.model(&settings, splits.train.classes.len())?;
         let sets = Sets::load(splits, &settings, common)?;
         let kept = self.train.kept(settings, model, &sets, &device)?;
-        let initial = self.train.initial(&kept)?;
+        let initial = self.train.initial(&kept, common)?;
         let (mut session, _) = session(&kept, &device, sets.train.len())?;
         begin(&session, &kept, &initial)?;
         let loader = Loader::new(sets.train.clone(), loader_options(&kept.settings)?);

@@ -18,7 +18,7 @@ use clap::Args;
 
 pub(super) use find_lr::FindLr;
 pub(super) use sets::{open_data, validation_part};
-pub(super) use settings::{image_size, is_file};
+pub(super) use settings::{image_size, is_file, plain_settings};
 pub(super) use tune::Tune;
 
 use batch::BatchSize;
@@ -31,6 +31,7 @@ use crate::data::{self, LoaderOptions, Seed, Splits};
 use crate::device::{Device, Tuning};
 use crate::error::{Error, Result};
 use crate::interop::safetensors;
+use crate::interop::weights::{self, Loaded};
 use crate::nn::Model;
 use crate::tasks::Classifier;
 use crate::tasks::classify::Weighting;
@@ -48,7 +49,8 @@ pub(super) struct Train {
     /// What to train for; so far, classify.
     #[arg(long, value_name = "TASK")]
     task: Option<String>,
-    /// Start from these weights instead of random ones.
+    /// Start from these weights instead of random ones: safetensors, or a state dictionary of PyTorch (.pth, .pt) under
+    /// torchvision's or timm's names. A last layer for other classes starts anew.
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
     /// Leave layers or parameters of this name as they are; `*` stands for anything. May be repeated.
@@ -112,7 +114,7 @@ pub(super) struct Train {
     /// Height and width to which pictures are resized: N or HxW.
     #[arg(long, value_name = "N|HxW")]
     image_size: Option<String>,
-    /// unit (0 to 1), dataset (by the training set's mean and standard deviation), imagenet, or none.
+    /// unit (0 to 1), dataset (by the training set's mean and standard deviation), imagenet, symmetric (-1 to 1), or none.
     #[arg(long, value_name = "MODE")]
     normalize: Option<String>,
     /// none, light, standard, strong, randaugment, or a TOML file.
@@ -208,7 +210,7 @@ impl Train {
             return Err(Error::config("--calibrate needs validation images: do without --val 0"));
         }
         let kept = self.kept(settings, model, &sets, &device)?;
-        let initial = self.initial(&kept)?;
+        let initial = self.initial(&kept, common)?;
         let (session, bytes) = session(&kept, &device, sets.train.len())?;
         begin(&session, &kept, &initial)?;
         let moments = kept.settings.update().moments();
@@ -276,12 +278,17 @@ impl Train {
     }
 
     /// The weights to start from, by name.
-    fn initial(&self, kept: &Kept) -> Result<safetensors::Tensors> {
+    fn initial(&self, kept: &Kept, common: &Common) -> Result<safetensors::Tensors> {
         let fresh = kept.model.initialize(Seed(kept.settings.seed))?;
         let Some(path) = &kept.settings.init else { return Ok(fresh) };
-        let given = safetensors::load(path)?;
-        safetensors::expect(path, &given, &kept.model.tensors()?)?;
-        Ok(given)
+        let Loaded { tensors, replaced, unexpected } = weights::load(path, &kept.model)?;
+        if let Some(layer) = replaced {
+            common.say(format!("init     \"{layer}\" is for other classes there: it starts anew"));
+        }
+        if !unexpected.is_empty() {
+            common.say(format!("init     left out, as the network has no such: {}", unexpected.join(", ")));
+        }
+        Ok(fresh.into_iter().chain(tensors).collect())
     }
 
     fn out(&self, settings: &Settings) -> PathBuf {

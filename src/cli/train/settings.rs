@@ -120,54 +120,7 @@ impl Train {
 
     /// Keras's defaults: a constant learning rate, pictures as they are.
     fn defaults(&self, probe: Probe) -> Result<Settings> {
-        let model = self.model.clone();
-        let from_file = model.as_deref().filter(|m| is_file(m)).map(Model::open).transpose()?;
-        let default_size = match (&from_file, model.as_deref()) {
-            (Some(file), _) => [file.input[0], file.input[1]],
-            (None, Some(name)) => zoo::default_size(name)?.or(probe.size).unwrap_or([64, 64]),
-            (None, None) => probe.size.filter(|s| s.iter().all(|&d| d <= 96)).unwrap_or([64, 64]),
-        };
-        let small = default_size.iter().all(|&d| d < 96);
-        Ok(Settings {
-            data: None,
-            task: "classify".into(),
-            model: model.unwrap_or_else(|| if small { "vgg-small" } else { "resnet18" }.into()),
-            image_size: default_size,
-            channels: from_file.map_or(probe.channels, |m| m.input[2]),
-            normalize: Normalize::default(),
-            init: None,
-            freeze: Vec::new(),
-            epochs: 10,
-            batch_size: 32,
-            accumulate: 1,
-            memory_limit: None,
-            remat: false,
-            precision: Precision::default(),
-            learning_rate: 0.0,
-            lr_scale: Vec::new(),
-            ema: None,
-            schedule: Schedule::default(),
-            warmup: 0.0,
-            label_smoothing: 0.0,
-            class_weights: None,
-            val_fraction: 0.1,
-            val: None,
-            test: None,
-            patience: None,
-            max_steps: None,
-            max_time: None,
-            checkpoint_every: Duration::from_secs(600),
-            shuffle: true,
-            sampling: Sampling::default(),
-            log_steps: false,
-            calibrate: false,
-            cache: Cache::default(),
-            workers: None,
-            seed: 0,
-            device: "auto".into(),
-            optimizer: Optimizer::named("adam")?,
-            augment: Augment::default(),
-        })
+        defaults(self.model.clone(), probe)
     }
 
     fn set_optimizer(&self, s: &mut Settings) -> Result<()> {
@@ -207,6 +160,65 @@ impl Train {
         };
         model.freeze(&settings.freeze)
     }
+}
+
+/// The settings of a network that is not trained here.
+///
+/// Errors: if there is no such network.
+pub(in crate::cli) fn plain_settings(name: &str, model: &Model) -> Result<Settings> {
+    let [h, w, channels] = model.input;
+    let settings = defaults(Some(name.to_owned()), Probe { channels, size: Some([h, w]) })?;
+    Ok(Settings { image_size: [h, w], channels, learning_rate: settings.optimizer.default_learning_rate(), ..settings })
+}
+
+fn defaults(model: Option<String>, probe: Probe) -> Result<Settings> {
+    let from_file = model.as_deref().filter(|m| is_file(m)).map(Model::open).transpose()?;
+    let default_size = match (&from_file, model.as_deref()) {
+        (Some(file), _) => [file.input[0], file.input[1]],
+        (None, Some(name)) => zoo::default_size(name)?.or(probe.size).unwrap_or([64, 64]),
+        (None, None) => probe.size.filter(|s| s.iter().all(|&d| d <= 96)).unwrap_or([64, 64]),
+    };
+    let small = default_size.iter().all(|&d| d < 96);
+    Ok(Settings {
+        data: None,
+        task: "classify".into(),
+        model: model.unwrap_or_else(|| if small { "vgg-small" } else { "resnet18" }.into()),
+        image_size: default_size,
+        channels: from_file.map_or(probe.channels, |m| m.input[2]),
+        normalize: Normalize::default(),
+        init: None,
+        freeze: Vec::new(),
+        epochs: 10,
+        batch_size: 32,
+        accumulate: 1,
+        memory_limit: None,
+        remat: false,
+        precision: Precision::default(),
+        learning_rate: 0.0,
+        lr_scale: Vec::new(),
+        ema: None,
+        schedule: Schedule::default(),
+        warmup: 0.0,
+        label_smoothing: 0.0,
+        class_weights: None,
+        val_fraction: 0.1,
+        val: None,
+        test: None,
+        patience: None,
+        max_steps: None,
+        max_time: None,
+        checkpoint_every: Duration::from_secs(600),
+        shuffle: true,
+        sampling: Sampling::default(),
+        log_steps: false,
+        calibrate: false,
+        cache: Cache::default(),
+        workers: None,
+        seed: 0,
+        device: "auto".into(),
+        optimizer: Optimizer::named("adam")?,
+        augment: Augment::default(),
+    })
 }
 
 pub(in crate::cli) fn is_file(model: &str) -> bool {

@@ -2,6 +2,7 @@
 //!
 //! Tensors are all that is taken. Nothing in such a file is ever executed, however it asks for it.
 
+mod names;
 mod pickle;
 
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use zip::ZipArchive;
 use super::safetensors::Tensors;
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor};
+pub use names::own_name;
 use pickle::{Id, Node, Pickle};
 
 /// Reads the tensors of floats in a state dictionary, in their PyTorch layout. Where the file holds a checkpoint of more than that,

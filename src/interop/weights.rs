@@ -1,0 +1,153 @@
+//! Weights for a network from a file of ours, or of PyTorch's: torchvision's and timm's state dictionaries fit the networks
+//! of the zoo by their names.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::safetensors::{self, Tensors};
+use super::torch;
+use crate::error::{Error, Result};
+use crate::nn::Model;
+use crate::tensor::{Shape, Tensor};
+
+/// What became of a file's tensors.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Loaded {
+    /// By the network's names, in its layouts; without the head where it is replaced.
+    pub tensors: Tensors,
+    /// The last layer, if the file has it for another number of classes: it starts anew.
+    pub replaced: Option<String>,
+    /// What the network has no place for.
+    pub unexpected: Vec<String>,
+}
+
+/// Reads weights for `model`: safetensors, or PyTorch's `.pth`, `.pt` and `.bin`. Where a file is PyTorch's, its layouts are
+/// turned into ours, and counters and what the network does not have are left out. A last layer for another number of classes
+/// is left out as well.
+///
+/// Errors: if the file cannot be read or is damaged, or lacks something; the message lists all that is missing.
+pub fn load(path: impl AsRef<Path>, model: &Model) -> Result<Loaded> {
+    let path = path.as_ref();
+    let expected = model.tensors()?;
+    let is_safetensors = path.extension().is_some_and(|e| e == "safetensors");
+    let (given, from_torch) = match is_safetensors {
+        true => {
+            let (given, texts) = safetensors::load_with(path)?;
+            (given, texts.get("format").is_some_and(|format| format == "pt"))
+        }
+        false => (torch::load(path)?, true),
+    };
+    let loaded = match from_torch {
+        true => from_pytorch(given, model, &expected)?,
+        false => Loaded { tensors: given, ..Loaded::default() },
+    };
+    let loaded = without_other_head(loaded, &expected);
+    let head = loaded.replaced.as_deref();
+    let needed: Vec<(String, Shape)> = expected.into_iter().filter(|(name, _)| head != Some(layer_of(name))).collect();
+    safetensors::expect(path, &loaded.tensors, &needed)?;
+    Ok(loaded)
+}
+
+fn layer_of(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(layer, _)| layer)
+}
+
+/// Leaves the last layer out if it is for another number of classes.
+fn without_other_head(mut loaded: Loaded, expected: &[(String, Shape)]) -> Loaded {
+    let Some((last, _)) = expected.last() else { return loaded };
+    let head: Vec<&(String, Shape)> = expected.iter().filter(|(name, _)| layer_of(name) == layer_of(last)).collect();
+    // All extents but the number of classes are the same.
+    let other_classes = |(name, shape): &&(String, Shape)| {
+        loaded.tensors.get(name).is_some_and(|tensor| {
+            let (given, needed) = (tensor.shape().dims(), shape.dims());
+            let but_last = |dims: &[usize]| dims.split_last().map(|(_, rest)| rest.to_vec());
+            given != needed && but_last(given) == but_last(needed)
+        })
+    };
+    if !head.is_empty() && head.iter().all(other_classes) {
+        loaded.replaced = Some(layer_of(last).to_owned());
+        head.iter().for_each(|(name, _)| drop(loaded.tensors.remove(name)));
+    }
+    loaded
+}
+
+fn from_pytorch(given: Tensors, model: &Model, expected: &[(String, Shape)]) -> Result<Loaded> {
+    let flattened = model.flattened_inputs()?;
+    let shapes: HashMap<&str, &Shape> = expected.iter().map(|(name, shape)| (name.as_str(), shape)).collect();
+    let mut loaded = Loaded::default();
+    for (name, tensor) in given {
+        let own = torch::own_name(&name);
+        if shapes.contains_key(own.as_str()) {
+            let tensor = in_our_layout(&tensor, flattened.get(layer_of(&own)).copied())
+                .map_err(|e| Error::shape(&name, e.to_string()))?;
+            loaded.tensors.insert(own, tensor);
+        } else {
+            loaded.unexpected.push(name);
+        }
+    }
+    Ok(loaded)
+}
+
+/// Kernels `[out, in, h, w]` become `[h, w, in, out]`, matrices `[out, in]` `[in, out]`. `map`: height, width and channels of
+/// the map that was flattened into the inputs of a matrix; PyTorch has its channels first.
+fn in_our_layout(tensor: &Tensor, map: Option<[usize; 3]>) -> Result<Tensor> {
+    let values = tensor.f32();
+    let pick = |shape: &[usize], from: &dyn Fn(&[usize]) -> usize| {
+        let shape = Shape::from(shape);
+        let strides = shape.strides();
+        let index = |i: usize| -> Vec<usize> {
+            shape.dims().iter().zip(&strides).map(|(&extent, &stride)| i / stride % extent).collect()
+        };
+        let picked: Vec<f32> = (0..shape.elements()).map(|i| values[from(&index(i))]).collect();
+        Tensor::new(shape.clone(), picked)
+    };
+    match (tensor.shape().dims(), map) {
+        (&[o, i, h, w], _) => pick(&[h, w, i, o], &|at| ((at[3] * i + at[2]) * h + at[0]) * w + at[1]),
+        (&[o, i], Some([h, w, c])) if h * w * c == i => {
+            let place = |input: usize| {
+                let (row, column, channel) = (input / (w * c), input / c % w, input % c);
+                (channel * h + row) * w + column
+            };
+            pick(&[i, o], &|at| at[1] * i + place(at[0]))
+        }
+        (&[o, i], _) => pick(&[i, o], &|at| at[1] * i + at[0]),
+        _ => Ok(tensor.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::zoo;
+
+    #[test]
+    fn layouts_are_turned() {
+        let tensor = |shape: &[usize]| {
+            let n: usize = shape.iter().product();
+            Tensor::new(Shape::from(shape), (0..n).map(|i| i as f32).collect::<Vec<f32>>()).unwrap()
+        };
+        let kernel = in_our_layout(&tensor(&[2, 3, 1, 2]), None).unwrap();
+        assert_eq!(kernel.shape().dims(), [1, 2, 3, 2]);
+        assert_eq!(kernel.f32(), [0., 6., 2., 8., 4., 10., 1., 7., 3., 9., 5., 11.]);
+        let matrix = in_our_layout(&tensor(&[2, 3]), None).unwrap();
+        assert_eq!(matrix.f32(), [0., 3., 1., 4., 2., 5.]);
+        // One row, two columns, two channels: channels first is c0 c0 c1 c1, ours c0 c1 c0 c1.
+        let flattened = in_our_layout(&tensor(&[1, 4]), Some([1, 2, 2])).unwrap();
+        assert_eq!(flattened.f32(), [0., 2., 1., 3.]);
+    }
+
+    #[test]
+    fn a_head_for_other_classes_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights.safetensors");
+        let of = |classes: usize| zoo::build("resnet20", [32, 32, 3], classes).unwrap();
+        let weights = of(10).initialize(crate::seed::Seed(0)).unwrap();
+        safetensors::save(&path, weights.iter().map(|(name, tensor)| (name.as_str(), tensor))).unwrap();
+        assert_eq!(load(&path, &of(10)).unwrap().replaced, None);
+        let loaded = load(&path, &of(3)).unwrap();
+        assert_eq!(loaded.replaced.as_deref(), Some("fc"));
+        assert_eq!(loaded.tensors.len(), weights.len() - 2);
+        let error = load(&path, &zoo::build("lenet", [28, 28, 1], 10).unwrap()).unwrap_err().to_string();
+        assert!(error.contains("missing") && error.contains("conv2d.weight"), "{error}");
+    }
+}
