@@ -203,6 +203,8 @@ fn zoo_networks_have_the_published_number_of_parameters() {
         ("efficientnet_b0", 5_288_548),
         ("convnext_tiny", 28_589_128),
         // As in timm.
+        ("vit_tiny", 5_717_416),
+        ("vit_small", 22_050_664),
         ("efficientnet_lite0", 4_652_008),
     ] {
         assert_eq!(trained(name, [224, 224, 3], 1000), parameters, "{name}");
@@ -594,10 +596,13 @@ fn layers_compute_what_keras_does() {
     let extents = |value: &serde_json::Value| numbers(value).into_iter().map(|v| v as usize).collect::<Vec<_>>();
     let shape = extents(&recorded["input_shape"]);
     let cases = recorded["cases"].as_array().unwrap();
-    assert_eq!(cases.len(), 16);
+    assert_eq!(cases.len(), 28);
     for case in cases {
         let text = case["layer"].as_str().unwrap();
-        let model = Model::parse(&format!("input = {:?}\n[[layer]]\nname = \"layer\"\n{text}\n", &shape[1..])).unwrap();
+        let rows = "[[layer]]\ntype = \"reshape\"\ntarget_shape = [5, 24]\n";
+        let before = if text.contains("units") { rows } else { "" };
+        let text = format!("input = {:?}\n{before}[[layer]]\nname = \"layer\"\n{text}\n", &shape[1..]);
+        let model = Model::parse(&text).unwrap();
         let input = Array { shape: shape.as_slice().into(), data: numbers(&case["input"]) };
         let weight = |name: &str| numbers(&case["weights"][name.trim_start_matches("layer.")]);
         let output = forward(&model, &input, weight);

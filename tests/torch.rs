@@ -19,18 +19,28 @@ fn ocellus(folder: &Path, args: &[&str]) -> (bool, String, String) {
     (output.status.success(), text(output.stdout), text(output.stderr))
 }
 
-fn import(folder: &Path, more: &[&str]) -> (bool, String, String) {
-    let (model, weights) = (fixture("network.toml"), fixture("network.pth"));
+fn import(folder: &Path, name: &str, more: &[&str]) -> (bool, String, String) {
+    let (model, weights) = (fixture(&format!("{name}.toml")), fixture(&format!("{name}.pth")));
     let fixed = ["import", model.to_str().unwrap(), "--weights", weights.to_str().unwrap(), "--normalize", "unit"];
     ocellus(folder, &[&fixed, more].concat())
 }
 
 #[test]
-fn an_imported_network_answers_as_in_pytorch() {
+fn a_convolutional_network_answers_as_in_pytorch() {
+    answers_as_recorded("network");
+}
+
+#[test]
+fn a_vision_transformer_answers_as_in_pytorch() {
+    answers_as_recorded("vit");
+}
+
+fn answers_as_recorded(name: &str) {
     let folder = tempfile::tempdir().unwrap();
-    let (done, _, error) = import(folder.path(), &["--classes", "5", "--out", "run"]);
+    let (done, _, error) = import(folder.path(), name, &["--classes", "5", "--out", "run"]);
     assert!(done, "{error}");
-    let recorded: Value = serde_json::from_str(&fs::read_to_string(fixture("network.json")).unwrap()).unwrap();
+    let recorded = fs::read_to_string(fixture(&format!("{name}.json"))).unwrap();
+    let recorded: Value = serde_json::from_str(&recorded).unwrap();
     let rows = |key: &str| recorded[key].as_array().unwrap().clone();
     let numbers = |row: &Value| row.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect::<Vec<f64>>();
     let mut pictures = Vec::new();
@@ -61,9 +71,10 @@ fn an_imported_network_answers_as_in_pytorch() {
 #[test]
 fn what_does_not_fit_is_told() {
     let folder = tempfile::tempdir().unwrap();
-    let (done, _, error) = import(folder.path(), &["--classes", "4", "--out", "run"]);
+    let (done, _, error) = import(folder.path(), "network", &["--classes", "4", "--out", "run"]);
     assert!(!done && error.contains("gives 5 values") && error.contains("4 classes"), "{error}");
-    let (done, _, error) = import(folder.path(), &["--classes", "5", "--normalize", "dataset", "--out", "run"]);
+    let (done, _, error) =
+        import(folder.path(), "network", &["--classes", "5", "--normalize", "dataset", "--out", "run"]);
     assert!(!done && error.contains("needs a data set"), "{error}");
     let weights = fixture("network.pth");
     let args = ["import", "resnet18", "--weights", weights.to_str().unwrap(), "--out", "run"];

@@ -43,6 +43,12 @@ pub enum Initializer {
     Ones,
     /// This value.
     Constant(f64),
+    /// Rows, or if they are more than columns, columns, of length 1 and at right angles to each other: for weights that are
+    /// applied again and again (Saxe, McClelland & Ganguli, 2014, <https://arxiv.org/abs/1312.6120>).
+    Orthogonal,
+    /// 1 in the second of four parts, else 0: the bias of an LSTM that forgets little at first (Jozefowicz et al., 2015,
+    /// <https://proceedings.mlr.press/v37/jozefowicz15.html>).
+    UnitForget,
 }
 
 /// Standard deviation of the normal distribution cut off at two of its own.
@@ -85,10 +91,43 @@ impl Initializer {
             Self::Zeros => Box::new(|| 0.0),
             Self::Ones => Box::new(|| 1.0),
             Self::Constant(value) => Box::new(move || value),
+            Self::Orthogonal => {
+                let mut values = orthogonal(&mut random, shape).into_iter();
+                Box::new(move || values.next().unwrap_or_default())
+            }
+            Self::UnitForget => {
+                let (mut i, n) = (0, shape.elements());
+                Box::new(move || {
+                    i += 1;
+                    f64::from(u8::from((n / 4..n / 2).contains(&(i - 1))))
+                })
+            }
         };
         let values: Vec<f32> = (0..shape.elements()).map(|_| draw() as f32).collect();
         Tensor::new(shape.clone(), values)
     }
+}
+
+/// By Gram and Schmidt's process, twice, from normal numbers.
+fn orthogonal(random: &mut Pcg64, shape: &Shape) -> Vec<f64> {
+    let columns = shape.last();
+    let rows = shape.elements() / columns.max(1);
+    let (count, length) = (rows.min(columns), rows.max(columns));
+    let mut vectors: Vec<Vec<f64>> = Vec::with_capacity(count);
+    while vectors.len() < count {
+        let mut vector: Vec<f64> = (0..length).map(|_| normal(random)).collect();
+        for _ in 0..2 {
+            for other in &vectors {
+                let shared: f64 = vector.iter().zip(other).map(|(a, b)| a * b).sum();
+                vector.iter_mut().zip(other).for_each(|(a, b)| *a -= shared * b);
+            }
+        }
+        let norm = vector.iter().map(|x| x * x).sum::<f64>().sqrt();
+        vector.iter_mut().for_each(|x| *x /= norm);
+        vectors.push(vector);
+    }
+    let at = |row: usize, column: usize| if rows <= columns { vectors[row][column] } else { vectors[column][row] };
+    (0..rows * columns).map(|i| at(i / columns, i % columns)).collect()
 }
 
 /// Evenly in [0, 1).

@@ -1,6 +1,10 @@
 /// The name that a tensor has in our networks: that of torchvision and timm, into which names of other origin are turned.
 pub fn own_name(name: &str) -> String {
-    efficientnet_pytorch(name).unwrap_or_else(|| name.to_owned())
+    match name {
+        // Parameters of the network itself, which are layers here.
+        "cls_token" | "pos_embed" => format!("{name}.weight"),
+        name => efficientnet_pytorch(name).unwrap_or_else(|| name.to_owned()),
+    }
 }
 
 /// From the names of the packages `efficientnet_pytorch` and `efficientnet_lite_pytorch`, which count blocks through all

@@ -1,6 +1,7 @@
 //! The layers, one file each or a small family, under Keras's names and with its defaults.
 
 mod activation;
+mod attention;
 mod batch_normalization;
 mod conv2d;
 mod conv2d_transpose;
@@ -15,6 +16,7 @@ mod normalization;
 mod permute;
 mod pooling;
 mod prelu;
+mod recurrent;
 mod rescaling;
 mod reshape;
 mod separable_conv2d;
@@ -23,6 +25,7 @@ mod up_sampling2d;
 mod zero_padding2d;
 
 pub use activation::ActivationLayer;
+pub use attention::{ClassToken, FirstToken, MultiHeadAttention, PositionEmbedding};
 pub use batch_normalization::BatchNormalization;
 pub use conv2d::Conv2D;
 pub use conv2d_transpose::Conv2DTranspose;
@@ -37,6 +40,7 @@ pub use normalization::{GroupNormalization, LayerNormalization, RmsNormalization
 pub use permute::Permute;
 pub use pooling::{AveragePooling2D, MaxPooling2D};
 pub use prelu::PReLU;
+pub use recurrent::{GRU, LSTM, SimpleRNN};
 pub use rescaling::Rescaling;
 pub use reshape::{Flatten, Reshape};
 pub use separable_conv2d::SeparableConv2D;
@@ -75,6 +79,13 @@ pub const TYPES: &[LayerType] = &[
     LayerType::of::<Concatenate>("concatenate"),
     LayerType::of::<SqueezeExcite>("squeeze_excite"),
     LayerType::of::<LayerScale>("layer_scale"),
+    LayerType::of::<MultiHeadAttention>("multi_head_attention"),
+    LayerType::of::<ClassToken>("class_token"),
+    LayerType::of::<FirstToken>("first_token"),
+    LayerType::of::<PositionEmbedding>("position_embedding"),
+    LayerType::of::<SimpleRNN>("simple_rnn"),
+    LayerType::of::<LSTM>("lstm"),
+    LayerType::of::<GRU>("gru"),
     LayerType::of::<Permute>("permute"),
     LayerType::of::<Cropping2D>("cropping2d"),
     LayerType::of::<UpSampling2D>("up_sampling2d"),

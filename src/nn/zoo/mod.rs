@@ -12,6 +12,7 @@ mod resnet;
 mod squeezenet;
 mod vgg;
 mod vgg_small;
+mod vit;
 
 pub use alexnet::alexnet;
 pub use convnext::convnext_tiny;
@@ -24,6 +25,7 @@ pub use resnet::{resnet18, resnet20, resnet34, resnet50, resnext50};
 pub use squeezenet::squeezenet;
 pub use vgg::{vgg11, vgg16};
 pub use vgg_small::vgg_small;
+pub use vit::{vit_small, vit_tiny};
 
 use super::Model;
 use crate::error::{Error, Result};
@@ -62,6 +64,8 @@ pub const ENTRIES: &[Entry] = &[
     Entry { name: "efficientnet_lite0", size: LARGE, build: efficientnet_lite0 },
     Entry { name: "efficientnet_b0", size: LARGE, build: efficientnet_b0 },
     Entry { name: "convnext_tiny", size: LARGE, build: convnext_tiny },
+    Entry { name: "vit_tiny", size: LARGE, build: vit_tiny },
+    Entry { name: "vit_small", size: LARGE, build: vit_small },
 ];
 
 /// The network of that name.
