@@ -284,6 +284,8 @@ fn a_run_ends_when_its_time_is_up_and_takes_more() {
     let whole = epochs("short");
     assert_eq!(whole.len(), steps.len() + 2);
     assert_eq!(whole[steps.len()..], [last + 6, last + 12], "of 22 images in fours");
+    stdout(&mut train(folder.path(), ["--max-time", "0s", "--out", "least"]));
+    assert_eq!(epochs("least"), [1]);
 }
 
 #[test]

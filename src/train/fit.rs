@@ -181,7 +181,9 @@ pub fn fit<T: Task>(
     // An epoch may have had its last step, but not its end.
     let under_way = |p: &Progress| p.step < steps || p.sums.samples > 0;
     let epochs = plan.epochs.min(plan.until.unwrap_or(u64::MAX));
-    while progress.epoch < epochs && under_way(progress) && patient(progress) && in_time() {
+    // An epoch that has begun is ended, and there is one at least.
+    let due = |p: &Progress| p.sums.samples > 0 || p.best.is_none() || in_time();
+    while progress.epoch < epochs && under_way(progress) && patient(progress) && due(progress) {
         let epoch_start = Instant::now();
         let (epoch, first) = (progress.epoch, progress.begun_at(steps_per_epoch));
         let of = |step, waited| {
