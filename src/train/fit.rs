@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Schedule, Session, StepResult, Summary, Task};
 use crate::data::Loader;
@@ -73,9 +73,16 @@ pub struct Best {
     /// Which, counted from 1.
     pub epoch: u64,
     /// What it was measured by; higher is better.
+    #[serde(deserialize_with = "number")]
     pub score: f64,
     /// Its loss.
+    #[serde(deserialize_with = "number")]
     pub loss: f64,
+}
+
+/// JSON has null for what is infinite or no number.
+fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
 }
 
 /// What an epoch brought.
