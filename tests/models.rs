@@ -1,6 +1,7 @@
 //! Networks from layers and files: names, defaults, parameters, shapes, errors.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use ocellus::graph::{Graph, Kind, evaluate};
 use ocellus::nn::layers::{
@@ -200,6 +201,7 @@ fn zoo_networks_have_the_published_number_of_parameters() {
         ("mobilenet_v3_small", 2_542_856),
         ("mobilenet_v3_large", 5_483_032),
         ("efficientnet_b0", 5_288_548),
+        ("convnext_tiny", 28_589_128),
         // As in timm.
         ("efficientnet_lite0", 4_652_008),
     ] {
@@ -579,4 +581,30 @@ fn logits_are_what_went_into_the_last_softmax_or_sigmoid() {
     assert_eq!(several.outputs, several.layers[2..]);
     assert_eq!(several.output, several.layers[2]);
     assert_eq!(several.logits, Some(several.layers[1]));
+}
+
+/// `tests/fixtures/keras/layers.json`, recorded from Keras.
+#[test]
+fn layers_compute_what_keras_does() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/keras/layers.json");
+    let recorded: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let numbers = |value: &serde_json::Value| -> Vec<f64> {
+        value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+    };
+    let extents = |value: &serde_json::Value| numbers(value).into_iter().map(|v| v as usize).collect::<Vec<_>>();
+    let shape = extents(&recorded["input_shape"]);
+    let cases = recorded["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 16);
+    for case in cases {
+        let text = case["layer"].as_str().unwrap();
+        let model = Model::parse(&format!("input = {:?}\n[[layer]]\nname = \"layer\"\n{text}\n", &shape[1..])).unwrap();
+        let input = Array { shape: shape.as_slice().into(), data: numbers(&case["input"]) };
+        let weight = |name: &str| numbers(&case["weights"][name.trim_start_matches("layer.")]);
+        let output = forward(&model, &input, weight);
+        assert_eq!(output.shape.dims(), extents(&case["shape"]), "{text}");
+        for (found, expected) in output.data.iter().zip(numbers(&case["output"])) {
+            assert!((found - expected).abs() < 1e-5 * expected.abs().max(1.0), "{text}: {found} is not {expected}");
+        }
+        assert_eq!(Model::parse(&model.to_toml().unwrap()).unwrap().to_toml().unwrap(), model.to_toml().unwrap());
+    }
 }

@@ -6,9 +6,10 @@ mod common;
 use common::{batch, devices};
 use ocellus::data::{Normalization, Seed};
 use ocellus::device::{Arena, Device};
-use ocellus::graph::{Ending, Graph, Layout, Passes, Place, Plan, optimize};
+use ocellus::graph::{Ending, Graph, Layout, Passes, Place, Plan, evaluate, optimize};
 use ocellus::nn::{Model, zoo};
 use ocellus::tasks::Classifier;
+use ocellus::tensor::Array;
 use ocellus::train::{Adam, Optimizer, Session, Task};
 
 const N: usize = 4;
@@ -64,6 +65,133 @@ fn passes_change_no_result() {
             assert!((a - b).abs() < 1e-4 * largest, "{}: gradient {i}: {a}, fused {b}", device.name());
         }
     }
+}
+
+/// Of every layer that normalises, enlarges, cuts, weighs, merges or drops.
+const MANY: &str = r#"
+input = [16, 16, 3]
+[[layer]]
+name = "stem"
+type = "conv2d"
+filters = 8
+kernel = 3
+strides = 2
+padding = "same"
+[[layer]]
+name = "group"
+type = "group_normalization"
+groups = 4
+[[layer]]
+type = "prelu"
+shared_axes = [1, 2]
+[[layer]]
+name = "weigh"
+type = "squeeze_excite"
+units = 4
+gate = "hard_sigmoid"
+[[layer]]
+type = "spatial_dropout2d"
+rate = 0.2
+[[layer]]
+name = "branch"
+type = "layer_normalization"
+[[layer]]
+type = "drop_path"
+rate = 0.3
+[[layer]]
+name = "residual"
+type = "add"
+inputs = ["drop_path", "weigh"]
+[[layer]]
+name = "up"
+type = "conv2d_transpose"
+filters = 5
+kernel = 3
+strides = 2
+padding = "same"
+activation = "mish"
+inputs = ["residual"]
+[[layer]]
+name = "repeated"
+type = "up_sampling2d"
+inputs = ["residual"]
+[[layer]]
+name = "narrow"
+type = "conv2d"
+filters = 5
+kernel = 1
+inputs = ["repeated"]
+[[layer]]
+name = "product"
+type = "multiply"
+inputs = ["up", "narrow"]
+[[layer]]
+name = "largest"
+type = "maximum"
+inputs = ["up", "narrow"]
+[[layer]]
+name = "mean"
+type = "average"
+inputs = ["product", "largest"]
+[[layer]]
+type = "cropping2d"
+cropping = [[1, 2], [3, 0]]
+[[layer]]
+type = "permute"
+dims = [2, 1, 3]
+[[layer]]
+type = "rms_normalization"
+[[layer]]
+type = "global_average_pool2d"
+[[layer]]
+type = "dense"
+units = 10
+activation = "softmax"
+"#;
+
+#[test]
+fn many_layers_train_the_same_on_every_device_and_by_the_slope_of_the_loss() {
+    let model = Model::parse(MANY).unwrap();
+    let graph = classifier(model.clone()).training_graph(N, 0).unwrap();
+    let devices = devices();
+    let (loss, expected) = gradients(&devices[0], &graph, &model, Passes::NONE);
+    let largest = expected.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
+    for device in &devices {
+        let (found_loss, found) = gradients(device, &graph, &model, device.passes());
+        assert!((found_loss - loss).abs() < 1e-5 * loss, "{}: {found_loss} and {loss}", device.name());
+        for (i, (a, b)) in expected.iter().zip(&found).enumerate() {
+            assert!((a - b).abs() < 1e-4 * largest, "{}: gradient {i}: {a} and {b}", device.name());
+        }
+    }
+    // A step against the gradient lowers the loss by what the gradient says: in f64, as far as the curve is straight.
+    let initial = model.initialize(Seed(1)).unwrap();
+    let layout = Layout::parameters(&graph);
+    let batch = batch(pixels(5, N), labels(5, N));
+    let loss_after = |length: f64| {
+        let mut given = std::collections::HashMap::new();
+        for (value, node) in graph.iter() {
+            let data: Vec<f64> = match node.name.as_str() {
+                "images" => batch.images.iter().map(|&x| f64::from(x)).collect(),
+                "rows" => bytemuck::cast_slice::<_, f32>(&batch.rows).iter().map(|&x| f64::from(x)).collect(),
+                "labels" => batch.labels.iter().map(|&x| f64::from(x)).collect(),
+                "step" => vec![1.0, 0.0],
+                name => match (layout.find(name), node.op().is_none() && initial.contains_key(name)) {
+                    (Some(entry), true) => {
+                        let moved =
+                            |(i, &x): (usize, &f32)| f64::from(x) - length * f64::from(expected[entry.offset + i]);
+                        initial[name].f32().iter().enumerate().map(moved).collect()
+                    }
+                    _ => continue,
+                },
+            };
+            given.insert(value, Array { shape: node.meta.shape.clone(), data });
+        }
+        evaluate(&graph, &given)[graph.outputs()[0].1.index()].data[0]
+    };
+    let squared: f64 = expected.iter().map(|&g| f64::from(g) * f64::from(g)).sum();
+    let step = 1e-4;
+    let slope = (loss_after(step) - loss_after(-step)) / (2.0 * step);
+    assert!((slope + squared).abs() < 1e-3 * squared, "slope {slope}, squared gradient {squared}");
 }
 
 #[test]

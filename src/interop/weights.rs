@@ -111,6 +111,8 @@ fn in_our_layout(tensor: &Tensor, map: Option<[usize; 3]>) -> Result<Tensor> {
             pick(&[i, o], &|at| at[1] * i + place(at[0]))
         }
         (&[o, i], _) => pick(&[i, o], &|at| at[1] * i + at[0]),
+        // A number for each channel, made to be multiplied with maps that have their channels first.
+        (&[c, 1, 1], _) => Tensor::new([c], values.to_vec()),
         _ => Ok(tensor.clone()),
     }
 }

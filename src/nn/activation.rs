@@ -33,6 +33,8 @@ pub enum Activation {
     /// x relu6(x + 3) / 6.
     #[serde(alias = "hard_silu")]
     HardSwish,
+    /// x tanh(softplus(x)).
+    Mish,
     /// relu6(x + 3) / 6.
     HardSigmoid,
     /// Probabilities along the last axis.
@@ -56,6 +58,11 @@ impl Activation {
             Self::Gelu => ops::gelu(graph, x),
             Self::Softplus => ops::softplus(graph, x),
             Self::HardSwish => ops::hard_swish(graph, x),
+            Self::Mish => {
+                let softplus = ops::softplus(graph, x)?;
+                let factor = ops::tanh(graph, softplus)?;
+                ops::mul(graph, x, factor)
+            }
             Self::HardSigmoid => {
                 let shifted = ops::apply(graph, x, |x| x + 3.0)?;
                 let clipped = ops::relu6(graph, shifted)?;

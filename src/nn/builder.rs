@@ -154,15 +154,7 @@ impl<'a> Builder<'a> {
     ) -> Result<[usize; 4]> {
         let [_, h, w, _] = self.feature_map(x)?;
         let [kh, kw] = window;
-        for (what, pair) in [("window", window), ("stride", strides), ("dilation", dilation)] {
-            if pair.iter().any(|n| !(1..=MOST_PIXELS).contains(n)) {
-                let [first, second] = pair;
-                return Err(self.error(format!("{what} {first}x{second} must be between 1 and {MOST_PIXELS}")));
-            }
-        }
-        if let Padding::Explicit(edges) = padding {
-            self.expect_edges(edges)?;
-        }
+        self.expect_window(padding, window, strides, dilation)?;
         let edges = padding.resolve([h, w], window, strides, dilation);
         let [reach_h, reach_w] = [(kh - 1) * dilation[0] + 1, (kw - 1) * dilation[1] + 1];
         if reach_h > h + edges[0] + edges[1] || reach_w > w + edges[2] + edges[3] {
@@ -174,6 +166,26 @@ impl<'a> Builder<'a> {
             return Err(self.error(message));
         }
         Ok(edges)
+    }
+
+    /// Errors: if an attribute of a window is out of range.
+    pub fn expect_window(
+        &self,
+        padding: Padding,
+        window: [usize; 2],
+        strides: [usize; 2],
+        dilation: [usize; 2],
+    ) -> Result<()> {
+        for (what, pair) in [("window", window), ("stride", strides), ("dilation", dilation)] {
+            if pair.iter().any(|n| !(1..=MOST_PIXELS).contains(n)) {
+                let [first, second] = pair;
+                return Err(self.error(format!("{what} {first}x{second} must be between 1 and {MOST_PIXELS}")));
+            }
+        }
+        match padding {
+            Padding::Explicit(edges) => self.expect_edges(edges),
+            Padding::Valid | Padding::Same => Ok(()),
+        }
     }
 
     /// Errors: unless padding has a sensible size.

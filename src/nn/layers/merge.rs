@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::graph::Value;
+use crate::graph::{Graph, Value};
 use crate::nn::builder::sample;
 use crate::nn::{Builder, Layer};
 use crate::ops;
@@ -10,6 +10,21 @@ use crate::ops;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Add {}
+
+/// The product of two or more inputs, which are of one shape, or 1 along axes where they repeat.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Multiply {}
+
+/// The mean of two or more inputs of one shape.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Average {}
+
+/// The largest of two or more inputs of one shape, place by place.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Maximum {}
 
 /// Two or more inputs one after the other along an axis; in the other axes they agree.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,13 +56,78 @@ impl Layer for Add {
     }
 
     fn build(&self, builder: &mut Builder<'_>, inputs: &[Value]) -> Result<Value> {
-        let shapes: Vec<Vec<usize>> = inputs.iter().map(|&x| builder.dims(x)).collect();
-        if shapes.iter().any(|s| *s != shapes[0]) {
-            return Err(builder.error(format!("needs inputs of one shape, but gets {}", list(&shapes))));
-        }
-        let graph = builder.graph();
-        inputs[1..].iter().try_fold(inputs[0], |sum, &x| ops::add(graph, sum, x))
+        expect_one_shape(builder, inputs)?;
+        fold(builder, inputs, ops::add)
     }
+}
+
+impl Layer for Multiply {
+    fn type_name(&self) -> &'static str {
+        "multiply"
+    }
+
+    fn merges(&self) -> bool {
+        true
+    }
+
+    fn build(&self, builder: &mut Builder<'_>, inputs: &[Value]) -> Result<Value> {
+        let shapes: Vec<Vec<usize>> = inputs.iter().map(|&x| builder.dims(x)).collect();
+        let agree = |s: &Vec<usize>| {
+            s.len() == shapes[0].len() && s.iter().zip(&shapes[0]).all(|(a, b)| a == b || *a == 1 || *b == 1)
+        };
+        if !shapes.iter().all(agree) {
+            return Err(builder.error(format!("needs inputs that agree or are 1, but gets {}", list(&shapes))));
+        }
+        fold(builder, inputs, ops::mul)
+    }
+}
+
+impl Layer for Average {
+    fn type_name(&self) -> &'static str {
+        "average"
+    }
+
+    fn merges(&self) -> bool {
+        true
+    }
+
+    fn build(&self, builder: &mut Builder<'_>, inputs: &[Value]) -> Result<Value> {
+        expect_one_shape(builder, inputs)?;
+        let sum = fold(builder, inputs, ops::add)?;
+        let share = 1.0 / inputs.len() as f32;
+        ops::apply(builder.graph(), sum, |sum| sum * share)
+    }
+}
+
+impl Layer for Maximum {
+    fn type_name(&self) -> &'static str {
+        "maximum"
+    }
+
+    fn merges(&self) -> bool {
+        true
+    }
+
+    fn build(&self, builder: &mut Builder<'_>, inputs: &[Value]) -> Result<Value> {
+        expect_one_shape(builder, inputs)?;
+        fold(builder, inputs, ops::max)
+    }
+}
+
+fn expect_one_shape(builder: &Builder<'_>, inputs: &[Value]) -> Result<()> {
+    let shapes: Vec<Vec<usize>> = inputs.iter().map(|&x| builder.dims(x)).collect();
+    match shapes.iter().all(|s| *s == shapes[0]) {
+        true => Ok(()),
+        false => Err(builder.error(format!("needs inputs of one shape, but gets {}", list(&shapes)))),
+    }
+}
+
+fn fold(
+    builder: &mut Builder<'_>,
+    inputs: &[Value],
+    op: fn(&mut Graph, Value, Value) -> Result<Value>,
+) -> Result<Value> {
+    inputs[1..].iter().try_fold(inputs[0], |result, &x| op(builder.graph(), result, x))
 }
 
 impl Layer for Concatenate {

@@ -3,31 +3,45 @@
 mod activation;
 mod batch_normalization;
 mod conv2d;
+mod conv2d_transpose;
+mod cropping2d;
 mod dense;
 mod depthwise_conv2d;
 mod dropout;
 mod global_pooling;
+mod layer_scale;
 mod merge;
+mod normalization;
+mod permute;
 mod pooling;
+mod prelu;
 mod rescaling;
 mod reshape;
 mod separable_conv2d;
 mod squeeze_excite;
+mod up_sampling2d;
 mod zero_padding2d;
 
 pub use activation::ActivationLayer;
 pub use batch_normalization::BatchNormalization;
 pub use conv2d::Conv2D;
+pub use conv2d_transpose::Conv2DTranspose;
+pub use cropping2d::Cropping2D;
 pub use dense::Dense;
 pub use depthwise_conv2d::DepthwiseConv2D;
-pub use dropout::Dropout;
+pub use dropout::{DropPath, Dropout, SpatialDropout2D};
 pub use global_pooling::{GlobalAveragePooling2D, GlobalMaxPooling2D};
-pub use merge::{Add, Concatenate};
+pub use layer_scale::LayerScale;
+pub use merge::{Add, Average, Concatenate, Maximum, Multiply};
+pub use normalization::{GroupNormalization, LayerNormalization, RmsNormalization};
+pub use permute::Permute;
 pub use pooling::{AveragePooling2D, MaxPooling2D};
+pub use prelu::PReLU;
 pub use rescaling::Rescaling;
 pub use reshape::{Flatten, Reshape};
 pub use separable_conv2d::SeparableConv2D;
 pub use squeeze_excite::SqueezeExcite;
+pub use up_sampling2d::UpSampling2D;
 pub use zero_padding2d::ZeroPadding2D;
 
 use super::LayerType;
@@ -35,6 +49,7 @@ use super::LayerType;
 /// Every layer that model files know.
 pub const TYPES: &[LayerType] = &[
     LayerType::of::<Conv2D>("conv2d"),
+    LayerType::of::<Conv2DTranspose>("conv2d_transpose"),
     LayerType::of::<DepthwiseConv2D>("depthwise_conv2d"),
     LayerType::of::<SeparableConv2D>("separable_conv2d"),
     LayerType::of::<MaxPooling2D>("max_pool2d"),
@@ -46,10 +61,23 @@ pub const TYPES: &[LayerType] = &[
     LayerType::of::<Dense>("dense"),
     LayerType::of::<ActivationLayer>("activation"),
     LayerType::of::<Dropout>("dropout"),
+    LayerType::of::<SpatialDropout2D>("spatial_dropout2d"),
+    LayerType::of::<DropPath>("drop_path"),
+    LayerType::of::<PReLU>("prelu"),
+    LayerType::of::<LayerNormalization>("layer_normalization"),
+    LayerType::of::<GroupNormalization>("group_normalization"),
+    LayerType::of::<RmsNormalization>("rms_normalization"),
     LayerType::of::<BatchNormalization>("batch_normalization"),
     LayerType::of::<Add>("add"),
+    LayerType::of::<Multiply>("multiply"),
+    LayerType::of::<Average>("average"),
+    LayerType::of::<Maximum>("maximum"),
     LayerType::of::<Concatenate>("concatenate"),
     LayerType::of::<SqueezeExcite>("squeeze_excite"),
+    LayerType::of::<LayerScale>("layer_scale"),
+    LayerType::of::<Permute>("permute"),
+    LayerType::of::<Cropping2D>("cropping2d"),
+    LayerType::of::<UpSampling2D>("up_sampling2d"),
     LayerType::of::<ZeroPadding2D>("zero_padding2d"),
     LayerType::of::<Rescaling>("rescaling"),
 ];

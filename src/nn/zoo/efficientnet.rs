@@ -1,7 +1,7 @@
 //! EfficientNets: Tan & Le, 2019, <https://arxiv.org/abs/1905.11946>.
 
 use super::chain::{Chain, conv};
-use crate::nn::layers::{BatchNormalization, Conv2D, GlobalAveragePooling2D, SqueezeExcite};
+use crate::nn::layers::{BatchNormalization, Conv2D, DropPath, GlobalAveragePooling2D, SqueezeExcite};
 use crate::nn::{Activation, Model};
 use crate::ops::Padding;
 
@@ -18,7 +18,11 @@ const STAGES: [(usize, usize, usize, usize, usize); 7] = [
 
 /// EfficientNet-B0: 5,288,548 trained parameters for 1000 classes.
 pub fn efficientnet_b0(input: [usize; 3], classes: usize) -> Model {
+    /// Share of the last block's pictures that skip it; of earlier blocks, in proportion to their number.
+    const DROPPED: f64 = 0.2;
+    const BLOCKS: usize = 16;
     let silu = Activation::Silu;
+    let mut number = 0;
     let mut chain = Chain::new(input);
     chain.conv_norm(["features.0.0", "features.0.1"], conv(32, 3, 2), silu);
     let mut channels = 32;
@@ -39,9 +43,11 @@ pub fn efficientnet_b0(input: [usize; 3], classes: usize) -> Model {
             chain.named(&name(at + 1), weigh);
             conv_norm(&mut chain, at + 2, conv(filters, 1, 1), Activation::Linear);
             if stride == 1 && channels == filters {
+                chain.put(DropPath { rate: DROPPED * number as f64 / BLOCKS as f64 });
                 chain.add(&format!("features.{stage}.{block}.add"), &input);
             }
             channels = filters;
+            number += 1;
         }
     }
     chain.conv_norm(["features.8.0", "features.8.1"], conv(1280, 1, 1), silu);

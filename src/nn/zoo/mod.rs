@@ -2,6 +2,7 @@
 
 mod alexnet;
 mod chain;
+mod convnext;
 mod densenet;
 mod efficientnet;
 mod keras_first;
@@ -13,6 +14,7 @@ mod vgg;
 mod vgg_small;
 
 pub use alexnet::alexnet;
+pub use convnext::convnext_tiny;
 pub use densenet::densenet121;
 pub use efficientnet::{efficientnet_b0, efficientnet_lite0};
 pub use keras_first::keras_first;
@@ -59,6 +61,7 @@ pub const ENTRIES: &[Entry] = &[
     Entry { name: "mobilenet_v3_large", size: LARGE, build: mobilenet_v3_large },
     Entry { name: "efficientnet_lite0", size: LARGE, build: efficientnet_lite0 },
     Entry { name: "efficientnet_b0", size: LARGE, build: efficientnet_b0 },
+    Entry { name: "convnext_tiny", size: LARGE, build: convnext_tiny },
 ];
 
 /// The network of that name.

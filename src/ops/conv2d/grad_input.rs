@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use super::{Conv2d, Geometry, cpu, expect_floats, kernels};
+use super::{Conv2d, Geometry, conv2d, conv2d_grad_weight, cpu, expect_floats, kernels};
 use crate::error::{Error, Result};
-use crate::graph::{Capabilities, Expression, Graph, Kernel, Op, Tolerance, Value};
+use crate::graph::{Backward, Capabilities, Expression, Graph, Kernel, Op, Tolerance, Value};
 use crate::ops::epilogue::{self, Epilogue};
 use crate::tensor::{Array, Meta, View, ViewMut};
 
@@ -81,6 +81,19 @@ impl Op for Conv2dGradInput {
     fn magnitude(&self) -> Option<Arc<dyn Op>> {
         let epilogue = Some(self.epilogue.as_ref()?.magnitude());
         Some(Arc::new(Self { epilogue, ..*self }))
+    }
+
+    /// The op is linear in both inputs, and the convolution is its transpose.
+    fn gradient(&self, graph: &mut Graph, at: &Backward<'_>, of: usize) -> Result<Option<Value>> {
+        let [grad, weight, ..] = *at.inputs else { return Ok(None) };
+        match of {
+            0 => conv2d(graph, at.grad, weight, self.conv).map(Some),
+            1 => {
+                let &[kh, kw, ..] = graph.shape(weight).dims() else { return Ok(None) };
+                conv2d_grad_weight(graph, at.grad, grad, self.conv, [kh, kw]).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     fn tolerance(&self, inputs: &[&Meta], _output: &Meta) -> Tolerance {

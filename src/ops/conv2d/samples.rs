@@ -56,7 +56,7 @@ pub(in crate::ops) fn samples() -> Vec<Sample> {
         let g = Geometry::new(&conv, &input, &weight).expect("the samples fit");
         let grad = [g.n, g.output[0], g.output[1], g.filters];
         samples.push(Sample::new(Conv2dForward::new(conv), [&input, &weight]));
-        samples.push(Sample::new(Conv2dGradInput::new(conv, g.input), [&grad, &weight]).forward_only());
+        samples.push(Sample::new(Conv2dGradInput::new(conv, g.input), [&grad, &weight]));
         samples.push(Sample::new(Conv2dGradWeight::new(conv, g.window.size), [&input, &grad]).forward_only());
         let maxima = [g.n, g.output[0] / 2, g.output[1] / 2, g.filters];
         if cpu::pools(&g) {
