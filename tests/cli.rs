@@ -284,6 +284,8 @@ fn a_run_ends_when_its_time_is_up_and_takes_more() {
     let whole = epochs("short");
     assert_eq!(whole.len(), steps.len() + 2);
     assert_eq!(whole[steps.len()..], [last + 6, last + 12], "of 22 images in fours");
+    stdout(&mut train(folder.path(), ["--max-time", "0s", "--out", "least"]));
+    assert_eq!(epochs("least"), [1]);
 }
 
 #[test]
@@ -299,6 +301,28 @@ fn a_run_that_diverges_is_explained_and_goes_on() {
         stdout(ocellus(folder.path()).args(["train", "--resume", "run", "--lr", "0.05", "--device", device]));
         let after = json_lines(&stdout(ocellus(folder.path()).args(evaluate)));
         assert_eq!(after[0]["metrics"]["accuracy"], 1.0);
+    }
+}
+
+/// The update that spoils the weights may be the last before they are saved: within an epoch, or at its end.
+#[test]
+fn spoilt_weights_are_not_what_a_diverged_run_keeps() {
+    let often = ["--batch-size", "4", "--checkpoint-every", "1ms"].as_slice();
+    let one_step_an_epoch = ["--batch-size", "64"].as_slice();
+    for (more, rate, epoch) in [(often, "1e25", 1), (one_step_an_epoch, "1e25", 2), (one_step_an_epoch, "3e38", 2)] {
+        let folder = pictures(12);
+        small_model(folder.path());
+        let mut diverging = ocellus(folder.path());
+        diverging.args(["train", "photos", "--model", "small.toml", "--device", "cpu", "--out", "run"]);
+        diverging.args(["--optimizer", "sgd", "--lr", rate, "--epochs", "40"]).args(more);
+        demand_error(&mut diverging, &[&format!("epoch {epoch}, at step 2"), "weights of step 0 are kept"]);
+        let evaluate = ["evaluate", "run", "photos", "--json", "--device", "cpu"];
+        let before = json_lines(&stdout(ocellus(folder.path()).args(evaluate)));
+        assert!(before[0]["loss"].as_f64().unwrap() < 10.0, "{:?}", before[0]["loss"]);
+        stdout(ocellus(folder.path()).args(["train", "--resume", "run", "--lr", "0.05", "--device", "cpu"]));
+        let after = json_lines(&stdout(ocellus(folder.path()).args(evaluate)));
+        assert_eq!(after[0]["metrics"]["accuracy"], 1.0);
+        demand_error(ocellus(folder.path()).args(["train", "--resume", "run", "--lr", "0"]), &["--lr is 0"]);
     }
 }
 

@@ -50,8 +50,8 @@ impl fmt::Display for Culprit {
 
 impl<T: Task> Session<T> {
     /// Looks in a training step, with the weights as they stand, for where what is not finite comes from: on the way to the
-    /// loss, or else to a gradient. If all is finite, names the largest weight. Computes op by op on the CPU, in the precision
-    /// of training; nothing is changed.
+    /// loss, or else to a gradient. If all is finite, names the largest weight. Computes op by op on the CPU, in 32 bits;
+    /// nothing is changed.
     ///
     /// Errors: if the weights cannot be had from the device, or the step does not fit the memory.
     pub fn diagnose(&self, batch: &Batch, step: u64) -> Result<Culprit> {

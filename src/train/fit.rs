@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Schedule, Session, StepResult, Summary, Task};
 use crate::data::Loader;
@@ -73,9 +73,16 @@ pub struct Best {
     /// Which, counted from 1.
     pub epoch: u64,
     /// What it was measured by; higher is better.
+    #[serde(deserialize_with = "number")]
     pub score: f64,
     /// Its loss.
+    #[serde(deserialize_with = "number")]
     pub loss: f64,
+}
+
+/// JSON has null for what is infinite or no number.
+fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
 }
 
 /// What an epoch brought.
@@ -181,7 +188,9 @@ pub fn fit<T: Task>(
     // An epoch may have had its last step, but not its end.
     let under_way = |p: &Progress| p.step < steps || p.sums.samples > 0;
     let epochs = plan.epochs.min(plan.until.unwrap_or(u64::MAX));
-    while progress.epoch < epochs && under_way(progress) && patient(progress) && in_time() {
+    // An epoch that has begun is ended, and there is one at least.
+    let due = |p: &Progress| p.sums.samples > 0 || p.best.is_none() || in_time();
+    while progress.epoch < epochs && under_way(progress) && patient(progress) && due(progress) {
         let epoch_start = Instant::now();
         let (epoch, first) = (progress.epoch, progress.begun_at(steps_per_epoch));
         let of = |step, waited| {

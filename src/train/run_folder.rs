@@ -45,6 +45,8 @@ impl Lock {
 
 /// The one file of a checkpoint.
 const CHECKPOINT: &str = "checkpoint/state.safetensors";
+/// The one before it.
+const EARLIER: &str = "checkpoint/earlier.safetensors";
 /// In its texts: where the run stands, as JSON.
 const PROGRESS: &str = "progress";
 
@@ -259,6 +261,31 @@ impl RunFolder {
         let progress = serde_json::from_str(text).map_err(|e| Error::format(&path, e.to_string()))?;
         self.trim_tables(&progress)?;
         Ok(progress)
+    }
+
+    /// Keeps the checkpoint beside the one to be saved next: only the steps that follow show what that one's weights are worth.
+    ///
+    /// Errors: if it cannot be kept.
+    pub fn keep_earlier(&self) -> Result<()> {
+        let [newest, earlier] = [CHECKPOINT, EARLIER].map(|name| self.path.join(name));
+        if earlier.exists() {
+            fs::remove_file(&earlier).map_err(|e| Error::io("remove", &earlier, e))?;
+        }
+        // Some file systems know no links.
+        let kept = fs::hard_link(&newest, &earlier).or_else(|_| fs::copy(&newest, &earlier).map(drop));
+        kept.map_err(|e| Error::io("write", &earlier, e))
+    }
+
+    /// Puts the checkpoint before in the place of the newest; `false` if there is none.
+    ///
+    /// Errors: if it cannot be renamed.
+    pub fn go_back(&self) -> Result<bool> {
+        let earlier = self.path.join(EARLIER);
+        if !earlier.exists() {
+            return Ok(false);
+        }
+        fs::rename(&earlier, self.path.join(CHECKPOINT)).map_err(|e| Error::io("rename", &earlier, e))?;
+        Ok(true)
     }
 
     fn text(&self, name: &str) -> Result<String> {

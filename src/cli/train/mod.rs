@@ -24,7 +24,7 @@ pub(super) use tune::Tune;
 use batch::BatchSize;
 use running::{Running, announce};
 use sets::Sets;
-use settings::bytes;
+use settings::{bytes, check_ranges};
 
 use super::Common;
 use crate::data::{self, LoaderOptions, Seed, Splits};
@@ -261,6 +261,7 @@ impl Train {
             s.optimizer.set_clip_norm(self.grad_clip);
         }
         s.checkpoint_every = self.checkpoint_every.unwrap_or(s.checkpoint_every);
+        check_ranges(s)?;
         let device = open_device(&kept.settings, common)?;
         adopt(&device, &folder, common)?;
         let splits = validation_part(open_data(kept.settings.data.as_deref())?, &kept.settings)?;

@@ -16,7 +16,7 @@ use crate::interop::safetensors;
 use crate::report::{self, Judged};
 use crate::tasks::classify::Calibration;
 use crate::tasks::{Classifier, Evaluation};
-use crate::train::{Kept, Lock, Plan, Progress, RunFolder, Session, Settings, fit};
+use crate::train::{Culprit, Kept, Lock, Plan, Progress, RunFolder, Session, Settings, fit};
 
 /// A line of `--json`.
 #[derive(Serialize)]
@@ -67,7 +67,8 @@ impl Running {
         let ui = if ui { Dashboard::open(s.model.clone(), session.device().name())? } else { None };
         let val = sets.val.clone().map(|images| Ok(Loader::new(images, steady(kept)?))).transpose()?;
         let record = Record::begin(folder, session, sets, &loader, state)?;
-        let mut watcher = Watcher::new(folder, s, moments, common, loader.batches() as u64, record).with_ui(ui);
+        let mut watcher =
+            Watcher::new(folder, s, moments, common, loader.batches() as u64, state.step, record).with_ui(ui);
         let outcome = fit(session, &loader, val.as_ref(), &plan, state, &mut watcher);
         watcher.finish()?;
         match outcome {
@@ -88,31 +89,68 @@ impl Running {
         }
     }
 
-    /// After training has diverged: goes back to the last checkpoint, repeats the steps to the one whose loss was no number, or
-    /// huge, and says which op made it so. The run can go on from that checkpoint.
+    /// After training has diverged: goes back to a checkpoint, repeats the steps to the one whose loss was no number, or huge,
+    /// and says which op or weights made it so. The run can go on from that checkpoint.
     ///
     /// Errors: as training.
     pub fn explain(&mut self, diverged: u64, common: &Common) -> Result<Error> {
-        let Self { session, sets, kept, folder, state, .. } = self;
-        *state = folder.load_checkpoint(session.weights(), kept.settings.update().moments())?;
-        let (good, at) = (state.step, folder.path().display().to_string());
-        for name in ["best", "last"].iter().filter(|name| !folder.path().join(format!("{name}.safetensors")).exists()) {
-            folder.save_weights(name, &session.tensors()?)?;
-        }
+        self.go_back(diverged)?;
+        let (good, s) = (self.state.step, &self.kept.settings);
         common.say(format!("training diverged at step {diverged}: looking why, from step {good} on"));
-        let loader = Loader::new(sets.train.clone(), loader_options(&kept.settings)?);
+        let loader = Loader::new(self.sets.train.clone(), loader_options(s)?);
+        let plan = plan(s, &loader, None);
         let per_epoch = loader.batches() as u64;
-        let plan = plan(&kept.settings, &loader, None);
-        let mut batches = loader.epoch_from(state.epoch, (good - state.begun_at(per_epoch)) as usize);
-        let mut culprit = None;
-        for step in good + 1..=diverged {
+        let epoch = self.state.epoch + 1 + (diverged - 1 - self.state.begun_at(per_epoch)) / per_epoch;
+        let why = self.culprit(diverged, &loader, &plan)?;
+        let why = why.map_or_else(|| "why could not be found out".to_owned(), |c| c.to_string());
+        let s = &self.kept.settings;
+        let slower = (s.learning_rate / 10.0).min(s.optimizer.default_learning_rate());
+        let how = if good + 1 == diverged {
+            "lead there at any learning rate: begin anew with others, or another --model".to_owned()
+        } else {
+            let at = self.folder.path().display();
+            format!("are kept: go on from them with ocellus train --resume {at} --lr {slower}, or with --grad-clip 1")
+        };
+        let rate = plan.rate(diverged, per_epoch);
+        let message = format!(
+            "training diverged in epoch {epoch}, at step {diverged} (learning rate {rate}): {why}\n  the weights of step {good} {how}"
+        );
+        Ok(Error::Diverged { step: diverged, message })
+    }
+
+    /// Restores the newest checkpoint; the one before it, if the first loss since then is the one that diverged, as its weights
+    /// are spoilt already.
+    fn go_back(&mut self, diverged: u64) -> Result<()> {
+        let Self { session, kept, folder, state, .. } = self;
+        let moments = kept.settings.update().moments();
+        *state = folder.load_checkpoint(session.weights(), moments)?;
+        let newest_best = state.best;
+        let spoilt = state.step + 1 == diverged && folder.go_back()?;
+        if spoilt {
+            *state = folder.load_checkpoint(session.weights(), moments)?;
+        }
+        for (name, spoilt) in [("best", spoilt && state.best != newest_best), ("last", spoilt)] {
+            if spoilt || !folder.path().join(format!("{name}.safetensors")).exists() {
+                folder.save_weights(name, &session.tensors()?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Repeats the steps to the one that diverged, and looks into it.
+    fn culprit(&mut self, diverged: u64, loader: &Loader, plan: &Plan) -> Result<Option<Culprit>> {
+        let Self { session, state, .. } = self;
+        let per_epoch = loader.batches() as u64;
+        let this = loader.epoch_from(state.epoch, (state.step - state.begun_at(per_epoch)) as usize);
+        // A checkpoint at the end of an epoch may have been spoilt by its last step.
+        let next = std::iter::once(state.epoch + 1).flat_map(|epoch| loader.epoch(epoch));
+        for (step, batch) in (state.step + 1..).zip(this.chain(next)) {
             if interrupted() {
                 return Err(Error::Interrupted);
             }
-            let Some(batch) = batches.next().transpose()? else { break };
+            let batch = batch?;
             if step == diverged {
-                culprit = Some(session.diagnose(&batch, step)?);
-                break;
+                return session.diagnose(&batch, step).map(Some);
             }
             let before = if step + 1 == diverged { Some(session.weights().read(Arena::Parameters)?) } else { None };
             session.train(&batch, step, plan.rate(step, per_epoch))?;
@@ -121,20 +159,10 @@ impl Running {
             if session.weights().read(Arena::Parameters)?.iter().any(|x| !x.is_finite()) {
                 // The step before it had a loss, but no gradient that could be followed.
                 session.weights().write(Arena::Parameters, &before);
-                culprit = Some(session.diagnose(&batch, step)?);
-                break;
+                return session.diagnose(&batch, step).map(Some);
             }
         }
-        let rate = plan.rate(diverged, per_epoch);
-        let why = culprit.map_or_else(|| "why could not be found out".to_owned(), |c| c.to_string());
-        let s = &kept.settings;
-        let slower = (s.learning_rate / 10.0).min(s.optimizer.default_learning_rate());
-        let message = format!(
-            "training diverged in epoch {}, at step {diverged} (learning rate {rate}): {why}\n  the weights of step {good} are \
-             kept: go on from them with ocellus train --resume {at} --lr {slower}, or with --grad-clip 1",
-            state.epoch + 1
-        );
-        Ok(Error::Diverged { step: diverged, message })
+        Ok(None)
     }
 
     /// Judges the best weights on what was held out, and says where everything is.

@@ -275,7 +275,7 @@ fn read_class_weights(path: &Path, classes: &[String]) -> Result<Vec<f32>> {
     Ok(weights)
 }
 
-fn check_ranges(s: &Settings) -> Result<()> {
+pub(super) fn check_ranges(s: &Settings) -> Result<()> {
     let refuse =
         |what: &str, got: f64, range: &str| Err(Error::config(format!("{what} is {got}, but must be {range}")));
     if s.batch_size == 0 || s.accumulate == 0 {

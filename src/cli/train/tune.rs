@@ -233,7 +233,10 @@ impl Search<'_> {
     }
 
     fn running(&self, train: &Train, folder: &Path, quiet: &Common) -> Result<Running> {
-        if folder.exists() { train.resume(folder, quiet) } else { train.start(quiet) }
+        let mut running = if folder.exists() { train.resume(folder, quiet) } else { train.start(quiet) }?;
+        // One from --config is no trial's either.
+        running.kept.settings.max_time = None;
+        Ok(running)
     }
 
     /// What a job brought, as a line, in the table and the plot.
@@ -292,7 +295,7 @@ impl Search<'_> {
         let winner = winner.ok_or_else(|| Error::config("no trial came to the end of an epoch"))?;
         let (folder, options) = (self.trial_folder(winner), &self.options[winner]);
         let quiet = Common { quiet: true, ..self.common.clone() };
-        let mut running = self.tune.with(options, &folder)?.resume(&folder, &quiet)?;
+        let mut running = self.running(&self.tune.with(options, &folder)?, &folder, &quiet)?;
         running.learn(None, false, &Common { json: false, ..quiet.clone() })?;
         running.conclude(&quiet)?;
         let best = self.folder.join("best");

@@ -17,6 +17,8 @@ pub(super) struct Watcher<'a> {
     moments: usize,
     checkpoint_every: Duration,
     kept: Instant,
+    /// The step of the checkpoint.
+    kept_at: u64,
     log_steps: bool,
     logged: Vec<(StepResult, f64)>,
     bar: ProgressBar,
@@ -36,6 +38,7 @@ impl<'a> Watcher<'a> {
         moments: usize,
         common: &'a Common,
         steps: u64,
+        step: u64,
         record: Record<'a>,
     ) -> Self {
         let bar = progress::bar(common, steps, "epoch");
@@ -45,6 +48,7 @@ impl<'a> Watcher<'a> {
             moments,
             checkpoint_every: s.checkpoint_every,
             kept: Instant::now(),
+            kept_at: step,
             log_steps: s.log_steps,
             logged: Vec::new(),
             bar,
@@ -162,8 +166,11 @@ impl Observer<Classifier> for Watcher<'_> {
 
     fn checkpoint(&mut self, session: &Session<Classifier>, progress: &Progress) -> Result<()> {
         self.flush()?;
+        if progress.step > self.kept_at {
+            self.folder.keep_earlier()?;
+        }
         self.folder.save_checkpoint(session.weights(), session.device(), self.moments, progress)?;
-        self.kept = Instant::now();
+        (self.kept, self.kept_at) = (Instant::now(), progress.step);
         Ok(())
     }
 

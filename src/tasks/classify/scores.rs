@@ -27,9 +27,9 @@ pub struct OperatingPoint {
 /// Bins of the calibration error, of equal width.
 pub(super) const BINS: usize = 15;
 
-/// Bins hold their upper end: the first goes from 0 to 1/15, both included.
+/// Bins hold their upper end: the first goes from 0 to 1/15, both included. It takes what is no number, too.
 pub(super) fn bin(probability: f64) -> usize {
-    (probability * BINS as f64).ceil().clamp(1.0, BINS as f64) as usize - 1
+    ((probability * BINS as f64).ceil() as usize).clamp(1, BINS) - 1
 }
 
 impl Scores {
@@ -233,6 +233,13 @@ mod tests {
         let mut scores = Scores::new(2);
         [0, 0, 1, 1].into_iter().zip(second).for_each(|(class, p)| scores.add(class, &[1.0 - p, p]));
         scores
+    }
+
+    #[test]
+    fn answers_that_are_no_numbers_are_counted() {
+        let metrics = four([0.1, f32::NAN, f32::INFINITY, 0.9]);
+        assert!(!metrics.calibration_error().is_finite());
+        assert_eq!([f64::NAN, -1.0, 0.0, 1.0, f64::INFINITY].map(bin), [0, 0, 0, BINS - 1, BINS - 1]);
     }
 
     #[test]
