@@ -17,7 +17,8 @@ use crate::train::{Kept, RunFolder};
 pub(super) struct Import {
     /// A network of the zoo, or a model file.
     model: String,
-    /// Its weights: safetensors, or a state dictionary of PyTorch (.pth, .pt) under torchvision's or timm's names.
+    /// Its weights: safetensors, or a state dictionary of PyTorch (.pth, .pt) under torchvision's or timm's names;
+    /// hf://OWNER/NAME fetches them from the Hugging Face Hub.
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
     /// Class names, one a line; without it they are numbers.

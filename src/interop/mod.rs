@@ -1,5 +1,6 @@
 //! Files of other programs, one module each: what comes in and goes out are tensors by name.
 
+pub mod hub;
 pub mod safetensors;
 pub mod tensorboard;
 pub mod torch;

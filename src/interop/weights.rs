@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use super::hub;
 use super::safetensors::{self, Tensors};
 use super::torch;
 use crate::error::{Error, Result};
@@ -21,13 +22,15 @@ pub struct Loaded {
     pub unexpected: Vec<String>,
 }
 
-/// Reads weights for `model`: safetensors, or PyTorch's `.pth`, `.pt` and `.bin`. Where a file is PyTorch's, its layouts are
+/// Reads weights for `model`: safetensors, or PyTorch's `.pth`, `.pt` and `.bin`; also from the [hub]. Where a file is PyTorch's, its layouts are
 /// turned into ours, and counters and what the network does not have are left out. A last layer for another number of classes
 /// is left out as well.
 ///
 /// Errors: if the file cannot be read or is damaged, or lacks something; the message lists all that is missing.
 pub fn load(path: impl AsRef<Path>, model: &Model) -> Result<Loaded> {
     let path = path.as_ref();
+    let fetched = path.to_str().filter(|text| text.starts_with(hub::SCHEME)).map(hub::fetch).transpose()?;
+    let path = fetched.as_deref().unwrap_or(path);
     let expected = model.tensors()?;
     let is_safetensors = path.extension().is_some_and(|e| e == "safetensors");
     let (given, from_torch) = match is_safetensors {

@@ -50,7 +50,7 @@ pub(super) struct Train {
     #[arg(long, value_name = "TASK")]
     task: Option<String>,
     /// Start from these weights instead of random ones: safetensors, or a state dictionary of PyTorch (.pth, .pt) under
-    /// torchvision's or timm's names. A last layer for other classes starts anew.
+    /// torchvision's or timm's names; hf://OWNER/NAME fetches them. A last layer for other classes starts anew.
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
     /// Leave layers or parameters of this name as they are; `*` stands for anything. May be repeated.
