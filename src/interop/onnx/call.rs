@@ -16,11 +16,7 @@ pub struct Call<'a> {
 impl Call<'_> {
     /// An error of this node.
     pub fn error(&self, message: impl Into<String>) -> Error {
-        let name = match (&self.node.name, self.node.output.first()) {
-            (name, Some(output)) if name.is_empty() => output,
-            (name, _) => name,
-        };
-        Error::shape(format!("{} \"{name}\"", self.node.op_type), message)
+        Error::shape(format!("{} \"{}\"", self.node.op_type, self.node.label()), message)
     }
 
     /// The input of that index.

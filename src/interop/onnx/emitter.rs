@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::element::Element;
 use super::tensor::{self, Content, Origin, Tensor};
 use super::{Halt, Outcome};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
 use crate::ops;
 use crate::tensor::{Array, DType, Shape, Tensor as HostTensor};
@@ -91,6 +91,15 @@ impl Emitter {
             }
         }
         self.graph.constant(tensor)
+    }
+
+    /// The value of a tensor, with the channels of pictures last.
+    pub fn channels_last(&mut self, tensor: &Tensor) -> Result<Value> {
+        let order: Vec<usize> = if tensor.rank() == 4 { vec![0, 2, 3, 1] } else { (0..tensor.rank()).collect() };
+        self.ordered(tensor, &order).map_err(|halt| match halt {
+            Halt::Failed(error) => error,
+            Halt::NeedsValues => Error::shape("onnx", "the result depends on values, not on shapes alone"),
+        })
     }
 
     /// A vector of i32 for gathering rows.

@@ -8,6 +8,7 @@
 
 mod call;
 mod element;
+mod embed;
 mod emitter;
 mod operators;
 mod proto;
@@ -22,6 +23,7 @@ use prost::Message;
 use crate::error::{Error, Result};
 use crate::tensor::{Array, Shape};
 pub use element::Element;
+pub use embed::{Head, Weights};
 use operators::OPERATORS;
 pub use session::Session;
 use tensor::Tensor;
@@ -158,8 +160,7 @@ fn describe(node: &proto::Node) -> String {
     };
     let attributes: Vec<String> = node.attribute.iter().map(value).collect();
     let kind = if node.domain.is_empty() { node.op_type.clone() } else { format!("{}.{}", node.domain, node.op_type) };
-    let name = if node.name.is_empty() { node.output.first() } else { Some(&node.name) };
-    format!("{kind} \"{}\" ({})", name.map_or("", |n| n), attributes.join(", "))
+    format!("{kind} \"{}\" ({})", node.label(), attributes.join(", "))
 }
 
 /// Reads a tensor that stands in a file of its own.

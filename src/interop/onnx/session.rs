@@ -182,7 +182,11 @@ const KEPT: usize = 4096;
 
 impl<'n> Walk<'n> {
     fn new(network: &'n Network) -> Self {
-        let mut seen: HashSet<&str> = network.outputs().into_iter().collect();
+        Self::to(network, network.outputs())
+    }
+
+    fn to(network: &'n Network, wanted: Vec<&'n str>) -> Self {
+        let mut seen: HashSet<&str> = wanted.into_iter().collect();
         let nodes = network.graph.node.iter().rev();
         let used =
             |node: &'n super::proto::Node| node.input.iter().map(String::as_str).filter(|&n| seen.insert(n)).collect();
@@ -197,6 +201,42 @@ impl<'n> Walk<'n> {
             used: seen,
             next: 0,
         }
+    }
+
+    /// From one tensor to one value, in a graph begun elsewhere.
+    pub(super) fn between(network: &'n Network, emitter: Emitter, name: &str, given: Tensor, wanted: &'n str) -> Self {
+        let mut walk = Self { emitter, ..Self::to(network, vec![wanted]) };
+        walk.env.insert(name.to_owned(), given);
+        walk
+    }
+
+    /// Walks until a value is written.
+    ///
+    /// Errors: if that needs values in between, or nothing computes it.
+    pub(super) fn reach(&mut self, wanted: &str) -> Result<()> {
+        while !self.env.contains_key(wanted) {
+            let Some(node) = self.network.graph.node.get(self.next) else {
+                return Err(Error::shape("onnx", format!("nothing computes \"{wanted}\"")));
+            };
+            match self.node() {
+                Ok(()) => self.next += 1,
+                Err(Halt::Failed(error)) => return Err(error),
+                Err(Halt::NeedsValues) => {
+                    let at = format!("{} \"{}\"", node.op_type, node.label());
+                    return Err(Error::shape(
+                        at,
+                        "depends on values, not on shapes alone: `ocellus run` runs such networks",
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What was written, and a value.
+    pub(super) fn into_parts(mut self, wanted: &str) -> (Emitter, Option<Tensor>) {
+        let tensor = self.env.remove(wanted);
+        (self.emitter, tensor)
     }
 
     fn give(&mut self, name: &str, input: &BoundInput) {
