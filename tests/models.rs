@@ -74,7 +74,7 @@ fn a_model_file_is_read_and_written_back_the_same() {
 #[test]
 fn every_network_of_the_zoo_survives_its_file() {
     for entry in zoo::ENTRIES {
-        let model = (entry.build)([96, 80, 3], 7);
+        let model = entry.build([96, 80, 3], 7);
         let again = Model::parse(&model.to_toml().unwrap()).unwrap();
         assert_eq!(again.summary().unwrap(), model.summary().unwrap(), "{}", entry.name);
         assert_eq!(again.to_toml().unwrap(), model.to_toml().unwrap(), "{}", entry.name);
@@ -209,6 +209,18 @@ fn zoo_networks_have_the_published_number_of_parameters() {
     ] {
         assert_eq!(trained(name, [224, 224, 3], 1000), parameters, "{name}");
     }
+    // As milesial's Pytorch-UNet for one channel of results, and for three.
+    assert_eq!(trained("unet", [256, 256, 3], 2), 31_037_633);
+    assert_eq!(trained("unet", [250, 37, 3], 3), 31_037_633 + 2 * 65);
+    // Kernels 9 (3 32 + 32 64 + 64 128) down, 128 16 and 16 9 128 around the code, 9 (128 64 + 64 32 + 32 3) up; biases.
+    let biases = 32 + 64 + 128 + 16 + 128 + 64 + 32 + 3;
+    assert_eq!(trained("autoencoder", [30, 21, 3], 2), 93_024 + 2048 + 18_432 + 93_024 + biases);
+    // The paper's 8.3 million. Convolutions with biases, two batch-norms; 2 LSTMs of 4 256 (512 + 256) + 4 256 and a dense
+    // layer from 512 to 256; 2 of 4 256 (256 + 256) + 4 256; from 512 to 37.
+    let convolutions = 640 + 73_856 + 295_168 + 590_080 + 1_180_160 + 2_359_808 + 1_049_088 + 2 * 1024;
+    let reading = 2 * 787_456 + 131_328 + 2 * 525_312 + 512 * 37 + 37;
+    assert_eq!(trained("crnn", [32, 100, 1], 37), convolutions + reading);
+    assert_eq!(convolutions + reading, 8_326_693);
     // 2 for each channel of the 20 batch-norms: 2 (5 64 + 5 128 + 5 256 + 5 512).
     assert_eq!(zoo::build("resnet18", [224, 224, 3], 1000).unwrap().summary().unwrap().untrained, 9600);
 }
@@ -332,7 +344,7 @@ fn sources(model: &Model, training: bool) -> (Vec<String>, Vec<String>) {
 #[test]
 fn training_and_inference_have_the_same_weights_in_the_same_order() {
     for entry in zoo::ENTRIES {
-        let model = (entry.build)([96, 80, 3], 5);
+        let model = entry.build([96, 80, 3], 5);
         assert_eq!(sources(&model, true), sources(&model, false), "{}", entry.name);
         assert!(!sources(&model, true).0.is_empty());
     }

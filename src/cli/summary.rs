@@ -10,6 +10,7 @@ use crate::bench::{Costs, StepCosts};
 use crate::data::Normalization;
 use crate::error::Result;
 use crate::graph::Passes;
+use crate::nn::layers::Flatten;
 use crate::nn::{self, Model, zoo};
 use crate::tasks::Classifier;
 use crate::train::{Adam, Optimizer, Precision, RunFolder, Session, Task};
@@ -63,12 +64,19 @@ impl fmt::Display for Report {
     }
 }
 
-/// The network as a classifier; its classes have no names yet.
+/// The network as a classifier; its classes have no names yet. What gives a map or a sequence stands for one with as many
+/// results.
 fn classifier(model: &Model) -> Result<Classifier> {
-    let units = model.summary()?.layers.last().map_or(1, |layer| layer.output.iter().product());
-    let classes = (0..units.max(2)).map(|i: usize| i.to_string()).collect();
+    let mut model = model.clone();
+    let summary = model.summary()?;
+    let (last, output) = summary.layers.last().map_or((Model::INPUT, &[][..]), |layer| (&layer.name, &layer.output));
+    if output.len() > 1 {
+        model.layer(Flatten {}, [last]);
+    }
+    let units: usize = output.iter().product();
+    let classes = (0..units.max(2)).map(|i| i.to_string()).collect();
     let normalization = Normalization { mean: vec![0.0; model.input[2]], std: vec![1.0; model.input[2]] };
-    Classifier::new(model.clone(), classes, normalization)
+    Classifier::new(model, classes, normalization)
 }
 
 /// What a data set holds.
