@@ -215,6 +215,9 @@ fn zoo_networks_have_the_published_number_of_parameters() {
     // Kernels 9 (3 32 + 32 64 + 64 128) down, 128 16 and 16 9 128 around the code, 9 (128 64 + 64 32 + 32 3) up; biases.
     let biases = 32 + 64 + 128 + 16 + 128 + 64 + 32 + 3;
     assert_eq!(trained("autoencoder", [30, 21, 3], 2), 93_024 + 2048 + 18_432 + 93_024 + biases);
+    // The same convolutions down, 128 9 128 + 128 first on the way up; dense layers between 8192 and 64.
+    let convolutions = 93_024 + 224 + 147_584 + 73_792 + 18_464 + 867;
+    assert_eq!(trained("vae", [64, 64, 3], 2), convolutions + 2 * (8192 * 64 + 64) + 64 * 8192 + 8192);
     // The paper's 8.3 million. Convolutions with biases, two batch-norms; 2 LSTMs of 4 256 (512 + 256) + 4 256 and a dense
     // layer from 512 to 256; 2 of 4 256 (256 + 256) + 4 256; from 512 to 37.
     let convolutions = 640 + 73_856 + 295_168 + 590_080 + 1_180_160 + 2_359_808 + 1_049_088 + 2 * 1024;
@@ -283,6 +286,14 @@ fn errors_name_the_layer_and_the_remedy() {
         (&["type = 'batch_normalization'\nmomentum = 1.5"], &["momentum must be between 0 and 1"]),
         (&["type = 'reshape'\ntarget_shape = [5, -1]"], &["reshape \"reshape\"", "8x6x3", "144", "[5, -1]"]),
         (&["type = 'concatenate'\naxis = 0\ninputs = ['input', 'input']"], &["concatenate \"concatenate\"", "axis 0"]),
+        (
+            &[
+                "type = 'flatten'",
+                "type = 'flatten'\nname = 'b'\ninputs = ['input']",
+                "type = 'sampling'\ninputs = ['b', 'b', 'flatten']",
+            ],
+            &["sampling \"sampling\"", "two inputs: means, and logarithms of variances"],
+        ),
         (&["type = 'add'"], &["add \"add\"", "two or more", "gets 1"]),
         (&["type = 'flatten'\ninputs = ['input', 'input']"], &["flatten \"flatten\"", "takes one input, but gets 2"]),
         (&["type = 'flatten'\ninputs = ['inptu']"], &["flatten \"flatten\"", "no input \"inptu\"", "input"]),
@@ -544,6 +555,37 @@ fn training_normalises_by_the_batch_and_keeps_running_statistics() {
     // Dropout doubles what it does not drop.
     let pairs = values[built.output.index()].data.iter().zip(&values[built.layers[0].index()].data);
     assert!(pairs.into_iter().all(|(y, x)| *y == 0.0 || (y - 2.0 * x).abs() < 1e-6));
+}
+
+#[test]
+fn sampling_draws_in_training_and_adds_the_divergence_to_the_loss() {
+    let mut model = Model::new([1, 40, 50]);
+    let mean = model.named("mean", layers::Rescaling { scale: 2.0, offset: 0.0 }, [Model::INPUT]);
+    let log_variance = model.named("log_variance", layers::Rescaling { scale: 0.0, offset: -1.0 }, [Model::INPUT]);
+    model.named("draw", layers::Sampling { kl_weight: 0.5 }, [&mean, &log_variance]);
+    let image = Array::from_fn(&[1, 1, 40, 50].into(), |i| (i % 3) as f64);
+    let means = image.map(|x| 2.0 * x);
+    close(&forward(&model, &image, |_| Vec::new()).data, &means.data);
+    let draw = |seed: u32, number: f64| {
+        let mut graph = Graph::new();
+        let images = graph.input("images", Meta::f32([1, 1, 40, 50]));
+        let step = graph.input("step", Meta::i32([2]));
+        let built = model.build(&mut graph, images, Mode::Training { step, seed }).unwrap();
+        let step_number = Array { shape: [2].into(), data: vec![number, 0.0] };
+        let values = evaluate(&graph, &HashMap::from([(images, image.clone()), (step, step_number)]));
+        let [loss] = built.losses[..] else { panic!("{:?}", built.losses) };
+        let drawn = values[built.output.index()].data.iter().zip(&means.data).map(|(y, mean)| y - mean);
+        (drawn.collect::<Vec<f64>>(), values[loss.index()].data.clone())
+    };
+    let (noise, loss) = draw(1, 7.0);
+    let variance = (-1.0_f64).exp();
+    let expected: f64 = means.data.iter().map(|mean| 0.5 * 0.5 * (mean * mean + variance - 1.0 + 1.0)).sum();
+    assert!(loss.len() == 1 && (loss[0] - expected).abs() < 1e-6 * expected, "{loss:?}, {expected}");
+    let found = noise.iter().map(|x| x * x).sum::<f64>() / noise.len() as f64;
+    // Four standard deviations of the mean of 2000 squares.
+    assert!((found / variance - 1.0).abs() < 4.0 * (2.0_f64 / 2000.0).sqrt(), "{found}, {variance}");
+    assert_eq!(noise, draw(1, 7.0).0);
+    assert!(noise != draw(2, 7.0).0 && noise != draw(1, 8.0).0);
 }
 
 #[test]

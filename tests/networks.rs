@@ -78,6 +78,19 @@ fn an_autoencoder_gives_pictures() {
 }
 
 #[test]
+fn a_variational_autoencoder_gives_pictures_and_adds_to_the_loss() {
+    let model = zoo::build_scaled("vae", [13, 18, 3], 2, 0.25).unwrap();
+    assert_eq!(model.summary().unwrap().layers.last().unwrap().output, [13, 18, 3]);
+    let graph = training(&model, |graph, images, built| {
+        let [divergence] = built.losses[..] else { panic!("{:?}", built.losses) };
+        let logits = built.logits.expect("it ends in probabilities");
+        let losses = ops::binary_cross_entropy_with_logits(graph, logits, images)?;
+        ops::add(graph, losses, divergence)
+    });
+    demand_gradients(&graph, &model, &[("images", pictures(&model)), ("step", step())]);
+}
+
+#[test]
 fn a_crnn_reads_column_by_column() {
     let model = zoo::build_scaled("crnn", [32, 24, 1], 11, 0.25).unwrap();
     assert_eq!(model.summary().unwrap().layers.last().unwrap().output, [5, 11]);

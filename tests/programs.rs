@@ -156,6 +156,30 @@ fn many_layers_train_the_same_on_every_device_and_by_the_slope_of_the_loss() {
 }
 
 #[test]
+fn a_classifier_counts_what_its_layers_add_to_the_loss() {
+    let network = |kl_weight: f64| {
+        let text = format!(
+            "input = [16, 16, 3]\n\
+             [[layer]]\ntype = \"global_average_pool2d\"\n\
+             [[layer]]\ntype = \"dense\"\nname = \"mean\"\nunits = 5\n\
+             [[layer]]\ntype = \"dense\"\nname = \"log_variance\"\nunits = 5\ninputs = [\"global_average_pooling2d\"]\n\
+             [[layer]]\ntype = \"sampling\"\nkl_weight = {kl_weight:?}\ninputs = [\"mean\", \"log_variance\"]\n\
+             [[layer]]\ntype = \"dense\"\nunits = 10\nactivation = \"softmax\"\n"
+        );
+        Model::parse(&text).unwrap()
+    };
+    let loss = |kl_weight: f64| {
+        let model = network(kl_weight);
+        let graph = classifier(model.clone()).training_graph(N, 0).unwrap();
+        demand_gradients(&graph, &model, &given());
+        gradients(&Device::Cpu, &graph, &model, &given(), Passes::NONE).0
+    };
+    let (without, once, twice) = (loss(0.0), loss(10.0), loss(20.0));
+    assert!(once > without + 0.01, "{without}, {once}");
+    assert!(((twice - once) - (once - without)).abs() < 1e-5, "{without}, {once}, {twice}");
+}
+
+#[test]
 fn fusion_shortens_programs() {
     let graph = classifier(resnet()).training_graph(N, 0).unwrap();
     let steps = |passes| {

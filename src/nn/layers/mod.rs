@@ -19,6 +19,7 @@ mod prelu;
 mod recurrent;
 mod rescaling;
 mod reshape;
+mod sampling;
 mod separable_conv2d;
 mod squeeze_excite;
 mod up_sampling2d;
@@ -43,6 +44,7 @@ pub use prelu::PReLU;
 pub use recurrent::{GRU, LSTM, SimpleRNN};
 pub use rescaling::Rescaling;
 pub use reshape::{Flatten, Reshape};
+pub use sampling::Sampling;
 pub use separable_conv2d::SeparableConv2D;
 pub use squeeze_excite::SqueezeExcite;
 pub use up_sampling2d::UpSampling2D;
@@ -86,6 +88,7 @@ pub const TYPES: &[LayerType] = &[
     LayerType::of::<SimpleRNN>("simple_rnn"),
     LayerType::of::<LSTM>("lstm"),
     LayerType::of::<GRU>("gru"),
+    LayerType::of::<Sampling>("sampling"),
     LayerType::of::<Permute>("permute"),
     LayerType::of::<Cropping2D>("cropping2d"),
     LayerType::of::<UpSampling2D>("up_sampling2d"),

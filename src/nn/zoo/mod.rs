@@ -18,7 +18,7 @@ mod vgg_small;
 mod vit;
 
 pub use alexnet::alexnet;
-pub use autoencoder::autoencoder;
+pub use autoencoder::{autoencoder, vae};
 pub use convnext::convnext_tiny;
 pub use crnn::crnn;
 pub use densenet::densenet121;
@@ -92,6 +92,7 @@ pub const ENTRIES: &[Entry] = &[
     Entry { name: "vit_small", size: LARGE, make: Fixed(vit_small) },
     Entry { name: "unet", size: Some([256, 256]), make: Scaled(unet) },
     Entry { name: "autoencoder", size: None, make: Scaled(autoencoder) },
+    Entry { name: "vae", size: None, make: Scaled(vae) },
     Entry { name: "crnn", size: Some([32, 100]), make: Scaled(crnn) },
 ];
 
