@@ -229,6 +229,39 @@ fn zoo_networks_have_the_published_number_of_parameters() {
 }
 
 #[test]
+fn networks_come_in_other_widths() {
+    let trained = |name: &str, classes: usize, width: f64| {
+        zoo::build_scaled(name, [224, 224, 3], classes, width).unwrap().summary().unwrap().trained
+    };
+    // As in Keras, whose 0.5 and 1.4 are timm's mobilenetv2_050 and mobilenetv2_140.
+    for (name, width, parameters) in [
+        ("mobilenet_v2", 0.5, 1_968_680),
+        ("mobilenet_v2", 0.75, 2_636_424),
+        ("mobilenet_v2", 1.4, 6_108_776),
+        ("mobilenet_v3_small", 0.75, 2_041_872),
+        ("mobilenet_v3_large", 0.75, 3_993_528),
+    ] {
+        assert_eq!(trained(name, 1000, width), parameters, "{name} {width}");
+    }
+    // 9 (3 32 + 6 32² + 32 64 + 5 64² + 64 128 + 5 128²) + 32 64 + 64 128; 7 batch-norms each of 2 (32 + 64 + 128); 128 10 + 10.
+    assert_eq!(trained("resnet20", 10, 2.0), 1_069_920 + 10_240 + 3136 + 1290);
+    assert_eq!(trained("resnet20", 10, 1.0), 272_474);
+    // 16 1.3 = 20.8, next to 24 among the multiples of 8.
+    let network = zoo::build_scaled("resnet20", [32, 32, 3], 10, 1.3).unwrap();
+    assert_eq!(network.summary().unwrap().layers[0].output, [32, 32, 24]);
+    for entry in zoo::ENTRIES {
+        if let Ok(network) = zoo::build_scaled(entry.name, [96, 80, 3], 7, 0.3) {
+            network.summary().unwrap();
+        }
+    }
+    let error = |name: &str, width: f64| zoo::build_scaled(name, [224, 224, 3], 2, width).unwrap_err().to_string();
+    assert!(error("lenet", 0.5).contains("lenet is of one width; others can be set for vgg-small, resnet20"));
+    for width in [0.0, -1.0, 17.0, f64::NAN] {
+        assert!(error("resnet20", width).contains("above 0 and at most 16"), "{width}");
+    }
+}
+
+#[test]
 fn summary_counts_operations() {
     let summary = zoo::build("keras-first", [64, 64, 3], 2).unwrap().summary().unwrap();
     let products = 2 * (62 * 62 * 32 * 27 + 30_752 * 128 + 128);

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Common;
 use super::check::look;
+use super::train::{image_size, is_file, refuse_width};
 use crate::bench::{Costs, StepCosts};
 use crate::data::Normalization;
 use crate::error::Result;
@@ -25,6 +26,9 @@ pub(super) struct Summary {
     /// Number of classes, for a zoo network.
     #[arg(long, default_value_t = 2, value_name = "N")]
     classes: usize,
+    /// So many times the usual number of channels, for a zoo network.
+    #[arg(long, value_name = "FACTOR")]
+    width: Option<f64>,
     /// Batch size for which memory is given.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
     batch_size: u32,
@@ -160,14 +164,16 @@ impl Summary {
     fn model(&self) -> Result<Model> {
         let path = Path::new(&self.network);
         if path.is_dir() {
+            refuse_width(self.width)?;
             return Ok(RunFolder::open(path)?.read()?.model);
         }
-        if super::train::is_file(&self.network) {
+        if is_file(&self.network) {
+            refuse_width(self.width)?;
             return Model::open(path);
         }
         let default = zoo::default_size(&self.network)?.unwrap_or([64, 64]);
         let input = self.image_size.as_deref().map_or(Ok([default[0], default[1], 3]), input_shape)?;
-        zoo::build(&self.network, input, self.classes)
+        zoo::build_scaled(&self.network, input, self.classes, self.width.unwrap_or(1.0))
     }
 }
 
@@ -193,9 +199,9 @@ fn totals(costs: &Costs, device: &str, batch: u32) -> String {
 fn input_shape(text: &str) -> Result<[usize; 3]> {
     match text.rsplit_once(['x', 'X']) {
         Some((size, channels @ ("1" | "3"))) => {
-            let [h, w] = super::train::image_size(size)?;
+            let [h, w] = image_size(size)?;
             Ok([h, w, if channels == "1" { 1 } else { 3 }])
         }
-        _ => super::train::image_size(text).map(|[h, w]| [h, w, 3]),
+        _ => image_size(text).map(|[h, w]| [h, w, 3]),
     }
 }
