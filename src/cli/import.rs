@@ -9,18 +9,20 @@ use crate::data::Normalize;
 use crate::error::{Error, Result};
 use crate::interop::weights::{self, Loaded};
 use crate::nn::{Model, zoo};
+use crate::seed::Seed;
 use crate::tasks::Classifier;
+use crate::tensor::Tensor;
 use crate::train::{Kept, RunFolder};
 
 /// Makes a run folder of a network that was trained elsewhere, for `predict`, `evaluate` and `train --init`.
 #[derive(Args)]
 pub(super) struct Import {
-    /// A network of the zoo, or a model file.
+    /// A network of the zoo, a model file, or an ONNX network.
     model: String,
     /// Its weights: safetensors, or a state dictionary of PyTorch (.pth, .pt) under torchvision's or timm's names;
-    /// hf://OWNER/NAME fetches them from the Hugging Face Hub.
+    /// hf://OWNER/NAME fetches them from the Hugging Face Hub. An ONNX network holds its own.
     #[arg(long, value_name = "FILE")]
-    weights: PathBuf,
+    weights: Option<PathBuf>,
     /// Class names, one a line; without it they are numbers.
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
@@ -49,23 +51,12 @@ impl Import {
                 "--normalize dataset needs a data set: say how the network was trained, for instance imagenet",
             )
         })?;
-        let Loaded { tensors, replaced, unexpected } = weights::load(&self.weights, &model)?;
-        if let Some(layer) = replaced {
-            let n = classes.len();
-            return Err(Error::format(
-                &self.weights,
-                format!("\"{layer}\" is not for {n} classes: give --labels or --classes"),
-            ));
-        }
-        if !unexpected.is_empty() {
-            common.say(format!("left out, as the network has no such: {}", unexpected.join(", ")));
-        }
+        let tensors = self.tensors(&model, classes.len(), common)?;
         Classifier::new(model.clone(), classes.clone(), normalization.clone())?;
         let mut settings = plain_settings(&self.model, &model)?;
-        (settings.normalize, settings.init) = (normalize, Some(self.weights.clone()));
+        (settings.normalize, settings.init) = (normalize, self.weights.clone());
         let parameters = model.summary()?.trained;
         let kept = Kept { settings, model, classes, normalization };
-        let tensors: Vec<_> = tensors.into_iter().collect();
         RunFolder::create(&self.out, |folder| {
             folder.describe(&kept)?;
             folder.save_weights("best", &tensors)
@@ -74,6 +65,24 @@ impl Import {
         print(format!("{at}: {} with {parameters} parameters, {} classes", self.model, kept.classes.len()))?;
         common.say(format!("Next: ocellus predict {at} PICTURE…"));
         Ok(())
+    }
+
+    fn tensors(&self, model: &Model, classes: usize, common: &Common) -> Result<Vec<(String, Tensor)>> {
+        let Some(path) = &self.weights else {
+            if model.files().next().is_none() {
+                return Err(Error::config("--weights is missing: the file that holds the network's weights"));
+            }
+            return Ok(model.initialize(Seed(0))?.into_iter().collect());
+        };
+        let Loaded { tensors, replaced, unexpected } = weights::load(path, model)?;
+        if let Some(layer) = replaced {
+            let message = format!("\"{layer}\" is not for {classes} classes: give --labels or --classes");
+            return Err(Error::format(path, message));
+        }
+        if !unexpected.is_empty() {
+            common.say(format!("left out, as the network has no such: {}", unexpected.join(", ")));
+        }
+        Ok(tensors.into_iter().collect())
     }
 
     fn class_names(&self) -> Result<Vec<String>> {

@@ -6,6 +6,7 @@ use super::batch::BatchSize;
 use crate::cli::Common;
 use crate::data::{Augment, Cache, Dataset, Normalize, Probe, Sampling};
 use crate::error::{Error, Result};
+use crate::nn::layers::OnnxNetwork;
 use crate::nn::{Model, zoo};
 use crate::train::{Optimizer, Precision, Schedule, Settings};
 
@@ -152,7 +153,10 @@ impl Train {
     pub(super) fn model(&self, settings: &Settings, classes: usize) -> Result<Model> {
         let [h, w] = settings.image_size;
         let input = [h, w, settings.channels];
-        let model = if is_file(&settings.model) {
+        let model = if settings.model.ends_with(".onnx") {
+            refuse_width(settings.width)?;
+            OnnxNetwork::model(Path::new(&settings.model), Some(input), Some(classes))?
+        } else if is_file(&settings.model) {
             refuse_width(settings.width)?;
             let mut model = Model::open(&settings.model)?;
             model.input = input;
@@ -235,7 +239,8 @@ fn defaults(model: Option<String>, probe: Probe) -> Result<Settings> {
 }
 
 pub(in crate::cli) fn is_file(model: &str) -> bool {
-    Path::new(model).extension().is_some_and(|e| e == "toml") || model.contains(std::path::MAIN_SEPARATOR)
+    Path::new(model).extension().is_some_and(|e| e == "toml" || e == "onnx")
+        || model.contains(std::path::MAIN_SEPARATOR)
 }
 
 pub(in crate::cli) fn image_size(text: &str) -> Result<[usize; 2]> {
