@@ -1,9 +1,13 @@
 //! Networks from layers and files: names, defaults, parameters, shapes, errors.
 
+mod common;
+
 use std::collections::HashMap;
 use std::path::Path;
 
-use ocellus::graph::{Graph, Kind, evaluate};
+use common::devices;
+use ocellus::device::Device;
+use ocellus::graph::{Ending, Graph, Kind, Layout, evaluate};
 use ocellus::nn::layers::{
     Add, AveragePooling2D, BatchNormalization, Concatenate, Conv2D, Dense, DepthwiseConv2D, Dropout, MaxPooling2D,
     SeparableConv2D, ZeroPadding2D,
@@ -11,7 +15,7 @@ use ocellus::nn::layers::{
 use ocellus::nn::{Activation, Initializer, Layer, Mode, Model, Sequential, layers, zoo};
 use ocellus::ops::Padding;
 use ocellus::seed::Seed;
-use ocellus::tensor::{Array, Meta};
+use ocellus::tensor::{Array, DType, Meta, Shape, Tensor};
 
 const RESIDUAL: &str = r#"
 input = [8, 6, 3]
@@ -490,6 +494,25 @@ fn forward(model: &Model, input: &Array, weight: impl Fn(&str) -> Vec<f64>) -> A
     evaluate(&graph, &given)[built.output.index()].clone()
 }
 
+/// The same on a device, in f32.
+fn forward_on(device: &Device, model: &Model, input: &Array, weight: impl Fn(&str) -> Vec<f64>) -> Array {
+    let mut graph = Graph::new();
+    let images = graph.input("images", Meta::f32(input.shape.clone()));
+    let built = model.build(&mut graph, images, Mode::Inference).unwrap();
+    graph.output("output", built.output);
+    let weights = device.weights(Layout::parameters(&graph), Layout::states(&graph), 0).unwrap();
+    let tensor = |(name, shape): (String, Shape)| {
+        let values = Array { data: weight(&name), shape };
+        (name, Tensor::from_array(&values, DType::F32))
+    };
+    let given: HashMap<String, Tensor> = model.tensors().unwrap().into_iter().map(tensor).collect();
+    weights.set(|name| given.get(name)).unwrap();
+    let mut program = device.compile_with(&graph, &weights, Ending::Nothing, device.passes()).unwrap();
+    program.poison();
+    let outputs = program.execute(&[("images", Tensor::from_array(input, DType::F32).bytes())]).unwrap();
+    outputs[0].to_array()
+}
+
 fn close(found: &[f64], expected: &[f64]) {
     assert_eq!(found.len(), expected.len());
     let ok = found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6);
@@ -683,19 +706,26 @@ fn layers_compute_what_keras_does() {
     let extents = |value: &serde_json::Value| numbers(value).into_iter().map(|v| v as usize).collect::<Vec<_>>();
     let shape = extents(&recorded["input_shape"]);
     let cases = recorded["cases"].as_array().unwrap();
-    assert_eq!(cases.len(), 28);
+    assert_eq!(cases.len(), 46);
+    let devices = devices();
     for case in cases {
         let text = case["layer"].as_str().unwrap();
-        let rows = "[[layer]]\ntype = \"reshape\"\ntarget_shape = [5, 24]\n";
-        let before = if text.contains("units") { rows } else { "" };
+        let before = case["before"].as_str().unwrap();
         let text = format!("input = {:?}\n{before}[[layer]]\nname = \"layer\"\n{text}\n", &shape[1..]);
         let model = Model::parse(&text).unwrap();
         let input = Array { shape: shape.as_slice().into(), data: numbers(&case["input"]) };
         let weight = |name: &str| numbers(&case["weights"][name.trim_start_matches("layer.")]);
-        let output = forward(&model, &input, weight);
-        assert_eq!(output.shape.dims(), extents(&case["shape"]), "{text}");
-        for (found, expected) in output.data.iter().zip(numbers(&case["output"])) {
-            assert!((found - expected).abs() < 1e-5 * expected.abs().max(1.0), "{text}: {found} is not {expected}");
+        let expected = numbers(&case["output"]);
+        let demand = |how: &str, output: &Array| {
+            assert_eq!(output.shape.dims(), extents(&case["shape"]), "{text}");
+            for (found, expected) in output.data.iter().zip(&expected) {
+                let off = (found - expected).abs();
+                assert!(off < 1e-5 * expected.abs().max(1.0), "{how}: {text}: {found} is not {expected}");
+            }
+        };
+        demand("in f64", &forward(&model, &input, weight));
+        for device in &devices {
+            demand(&device.name(), &forward_on(device, &model, &input, weight));
         }
         assert_eq!(Model::parse(&model.to_toml().unwrap()).unwrap().to_toml().unwrap(), model.to_toml().unwrap());
     }

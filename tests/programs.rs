@@ -155,6 +155,99 @@ fn many_layers_train_the_same_on_every_device_and_by_the_slope_of_the_loss() {
     demand_gradients(&graph, &model, &given());
 }
 
+/// Of every layer that reads sequences or resizes, but those that are unrolled.
+const SEQUENCES: &str = r#"
+input = [16, 16, 3]
+[[layer]]
+type = "resizing"
+height = 12
+width = 9
+[[layer]]
+type = "instance_normalization"
+[[layer]]
+type = "up_sampling2d"
+size = [1, 2]
+interpolation = "bilinear"
+[[layer]]
+name = "smaller"
+type = "resizing"
+height = 5
+width = 20
+interpolation = "nearest"
+[[layer]]
+name = "rows"
+type = "reshape"
+target_shape = [20, 15]
+[[layer]]
+name = "conv"
+type = "conv1d"
+filters = 8
+kernel = 3
+padding = "causal"
+dilation = 2
+activation = "tanh"
+[[layer]]
+type = "max_pool1d"
+[[layer]]
+name = "strided"
+type = "conv1d"
+filters = 6
+kernel = 3
+strides = 2
+padding = "same"
+groups = 2
+inputs = ["conv"]
+[[layer]]
+type = "average_pool1d"
+size = 3
+strides = 2
+padding = "same"
+[[layer]]
+name = "whole"
+type = "activation"
+activation = "relu"
+inputs = ["max_pooling1d"]
+[[layer]]
+type = "cross_attention"
+heads = 2
+inputs = ["whole", "average_pooling1d"]
+[[layer]]
+name = "mean"
+type = "global_average_pool1d"
+[[layer]]
+name = "largest"
+type = "global_max_pool1d"
+inputs = ["cross_attention"]
+[[layer]]
+type = "concatenate"
+inputs = ["mean", "largest"]
+[[layer]]
+type = "dense"
+units = 10
+activation = "softmax"
+"#;
+
+#[test]
+fn layers_for_sequences_train_the_same_on_every_device_and_by_the_slope_of_the_loss() {
+    let model = Model::parse(SEQUENCES).unwrap();
+    let graph = classifier(model.clone()).training_graph(N, 0).unwrap();
+    demand_gradients(&graph, &model, &given());
+}
+
+#[test]
+fn an_embedding_trains_by_the_slope_of_the_loss() {
+    let text = "input = [16, 16, 3]\n\
+         [[layer]]\ntype = \"max_pool2d\"\nsize = 4\n\
+         [[layer]]\ntype = \"embedding\"\ninput_dim = 256\noutput_dim = 4\n\
+         [[layer]]\ntype = \"flatten\"\n\
+         [[layer]]\ntype = \"dense\"\nunits = 10\nactivation = \"softmax\"\n";
+    let model = Model::parse(text).unwrap();
+    // Bytes as they are.
+    let raw = Normalization { mean: vec![0.0; 3], std: vec![1.0 / 255.0; 3] };
+    let classifier = Classifier { normalization: raw, ..classifier(model.clone()) };
+    demand_gradients(&classifier.training_graph(N, 0).unwrap(), &model, &given());
+}
+
 #[test]
 fn a_classifier_counts_what_its_layers_add_to_the_loss() {
     let network = |kl_weight: f64| {

@@ -139,6 +139,16 @@ impl<'a> Builder<'a> {
         })
     }
 
+    /// Batch, steps and channels of a value.
+    ///
+    /// Errors: if it has no steps.
+    pub fn sequence(&self, x: Value) -> Result<[usize; 3]> {
+        let dims = self.dims(x);
+        dims.as_slice()
+            .try_into()
+            .map_err(|_| self.error(format!("needs steps and channels, but gets {} for each picture", sample(&dims))))
+    }
+
     /// An error of this layer.
     pub fn error(&self, message: impl Into<String>) -> Error {
         Error::shape(format!("{} \"{}\"", self.type_name, self.layer), message)
