@@ -64,7 +64,7 @@ impl Conv2D {
 /// Errors: unless the groups divide the channels on both sides.
 pub(super) fn expect_groups(builder: &Builder<'_>, groups: usize, channels: usize, filters: usize) -> Result<()> {
     builder.expect_positive(&[("filters", filters), ("groups", groups)])?;
-    if channels % groups != 0 || filters % groups != 0 {
+    if !channels.is_multiple_of(groups) || !filters.is_multiple_of(groups) {
         let message = format!("groups = {groups} must divide its {channels} input channels and {filters} filters");
         return Err(builder.error(message));
     }
