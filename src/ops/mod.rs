@@ -59,8 +59,8 @@ pub use pointwise::{
     mul, pointwise, pow, relu, relu6, sigmoid, silu, softplus, sqrt, sub, tanh, unary,
 };
 pub use pool2d::{
-    AveragePool2dGrad, MaxPool2dGrad, Pool2d, Pool2dForward, average_pool2d, global_average_pool2d, global_max_pool2d,
-    max_pool2d,
+    AveragePool2dGrad, MaxPool2dGrad, Pool2d, Pool2dForward, Pooling, average_pool2d, global_average_pool2d,
+    global_max_pool2d, max_pool2d,
 };
 pub use reduce::{ArgMax, Reduce, Reduction, argmax, max_over, mean, sum, sum_to};
 pub use reshape::{Reshape, flatten, reshape};

@@ -10,6 +10,7 @@ mod call;
 mod element;
 mod embed;
 mod emitter;
+pub mod export;
 mod operators;
 mod proto;
 mod session;

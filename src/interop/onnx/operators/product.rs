@@ -1,9 +1,10 @@
 //! Products of matrices.
 
-use super::super::Outcome;
 use super::super::call::Call;
 use super::super::emitter::Emitter;
 use super::super::tensor::{self, Tensor};
+use super::super::{Halt, Outcome};
+use super::shape::part;
 use crate::graph::Value;
 use crate::ops;
 use crate::tensor::Shape;
@@ -32,11 +33,10 @@ pub fn product(e: &mut Emitter, call: &Call<'_>, a: &Tensor, b: &Tensor) -> Outc
     let mut result = if !a.element.is_float() {
         whole(&a, &b, &batch, [m, k, n])?
     } else if batch_b.is_empty() {
-        let (b, turned) = matrix(e, &b)?;
         let a = e.plain(&a)?;
         let rows: usize = batch.iter().product::<usize>() * m;
         let flat = ops::reshape(&mut e.graph, a, [rows, k])?;
-        let value = ops::matmul(&mut e.graph, flat, b, false, turned)?;
+        let value = by_matrix(e, flat, &b)?;
         let value = ops::reshape(&mut e.graph, value, [&batch[..], &[m, n]].concat())?;
         e.result(call.input(0)?.element, value)
     } else {
@@ -53,6 +53,31 @@ pub fn product(e: &mut Emitter, call: &Call<'_>, a: &Tensor, b: &Tensor) -> Outc
         result = e.reshape(&result, dims)?;
     }
     Ok(result)
+}
+
+/// `a` `[m, k]` times a matrix. A known one that adapters may refuse for its size is multiplied in parts.
+fn by_matrix(e: &mut Emitter, a: Value, b: &Tensor) -> Outcome<Value> {
+    // What WebGPU guarantees for a binding.
+    const MOST_BYTES: usize = 128 << 20;
+    let [m, k] = [0, 1].map(|axis| e.graph.shape(a).dims()[axis]);
+    let parts = (b.elements() * size_of::<f32>()).div_ceil(MOST_BYTES);
+    if parts <= 1 || !b.is_known() {
+        let (b, turned) = matrix(e, b)?;
+        return Ok(ops::matmul(&mut e.graph, a, b, false, turned)?);
+    }
+    let length = k.div_ceil(parts);
+    let mut sum = None;
+    for start in (0..k).step_by(length) {
+        let end = k.min(start + length);
+        let rows = part(e, b, 0, start, end)?;
+        let (columns, rows) = (ops::slice(&mut e.graph, a, &[0..m, start..end])?, e.plain(&rows)?);
+        let product = ops::matmul(&mut e.graph, columns, rows, false, false)?;
+        sum = Some(match sum {
+            Some(sum) => ops::add(&mut e.graph, sum, product)?,
+            None => product,
+        });
+    }
+    sum.ok_or(Halt::NeedsValues)
 }
 
 /// The value of matrices, and whether it stands transposed.
