@@ -18,7 +18,7 @@ use clap::Args;
 
 pub(super) use find_lr::FindLr;
 pub(super) use sets::{open_data, validation_part};
-pub(super) use settings::{image_size, is_file, plain_settings};
+pub(super) use settings::{image_size, is_file, open_model, plain_settings};
 pub(super) use tune::Tune;
 
 use batch::BatchSize;
