@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use glob::Pattern;
 use serde_json::Value as Json;
 use toml::{Table, Value};
 
@@ -45,6 +46,7 @@ pub(super) fn parse(text: &str, size: Option<[usize; 2]>) -> Result<Architecture
     if outputs.len() > 1 || outputs.first().map(String::as_str) != last {
         file.insert("outputs".into(), outputs.into());
     }
+    file.insert("freeze".into(), unfolding.frozen.into());
     file.insert("layer".into(), unfolding.layers.into());
     let model = Model::parse(&file.to_string()).map_err(|e| e.to_string())?;
     Ok(Architecture { model, places: unfolding.places, constants: unfolding.constants })
@@ -108,6 +110,14 @@ fn references(json: &Json) -> Vec<&str> {
     }
 }
 
+/// The results that a layer of a functional network takes.
+fn inputs(layer: &Json, name: &str, results: &HashMap<&str, String>) -> Result<Vec<String>, String> {
+    let node = list(&layer["inbound_nodes"]).first().unwrap_or(&Json::Null);
+    let result =
+        |from: &str| results.get(from).cloned().ok_or_else(|| format!("\"{name}\" comes before its input \"{from}\""));
+    references(node).into_iter().map(result).collect()
+}
+
 /// Where a network stands: at the root, or within others.
 #[derive(Default)]
 struct Place {
@@ -123,6 +133,7 @@ struct Unfolding {
     layers: Vec<Table>,
     places: BTreeMap<String, String>,
     constants: Vec<(String, f32)>,
+    frozen: Vec<String>,
     refused: Vec<String>,
 }
 
@@ -151,45 +162,28 @@ impl Unfolding {
                 results.insert(name, input.to_owned());
                 continue;
             }
-            let nodes = list(&layer["inbound_nodes"]);
-            let inputs = match is_sequential {
-                true => vec![last.clone()],
-                false => references(nodes.first().unwrap_or(&Json::Null))
-                    .into_iter()
-                    .map(|from| {
-                        results
-                            .get(from)
-                            .cloned()
-                            .ok_or_else(|| format!("\"{name}\" comes before its input \"{from}\""))
-                    })
-                    .collect::<Result<_, _>>()?,
-            };
+            let inputs = if is_sequential { vec![last] } else { inputs(layer, name, &results)? };
             let within =
                 Place { prefix: format!("{}{name}", place.prefix), path: format!("{}layers/{unique}", place.path) };
-            let result = match nodes.len() > 1 {
-                true => Err("it is used in several places".to_owned()),
-                false => self.layer(layer, &within, inputs),
-            };
-            last = result.unwrap_or_else(|reason| {
+            last = self.layer(layer, &within, inputs).unwrap_or_else(|reason| {
                 self.refused.push(format!("\"{}\" ({class}): {reason}", within.prefix));
                 within.prefix
             });
             results.insert(name, last.clone());
         }
-        match is_sequential {
-            true => Ok(vec![last]),
-            false => {
-                let outputs = references(&config["output_layers"]).into_iter();
-                let known = outputs
-                    .map(|name| results.get(name).cloned().ok_or_else(|| format!("there is no output \"{name}\"")));
-                known.collect()
-            }
+        if is_sequential {
+            return Ok(vec![last]);
         }
+        let output = |name: &str| results.get(name).cloned().ok_or_else(|| format!("there is no output \"{name}\""));
+        references(&config["output_layers"]).into_iter().map(output).collect()
     }
 
     /// Appends a layer, or the layers of a nested network. Returns the name of the result.
     fn layer(&mut self, layer: &Json, place: &Place, mut inputs: Vec<String>) -> Result<String, String> {
         let input = inputs.first().ok_or("it has no input")?.clone();
+        if list(&layer["inbound_nodes"]).len() > 1 {
+            return Err("it is used in several places".into());
+        }
         if layer["config"]["layers"].is_array() {
             let within = Place { prefix: format!("{}/", place.prefix), path: format!("{}/", place.path) };
             let outputs = self.network(layer, &within, &input)?;
@@ -197,13 +191,21 @@ impl Unfolding {
                 .map(|[output]| output)
                 .map_err(|_| "it has several outputs".into());
         }
-        let Counterpart::Layer { attributes, constants } = counterpart(layer)? else { return Ok(input) };
-        if attributes["type"].as_str() == Some("multi_head_attention") {
+        let Some(Counterpart { attributes, before, constants, frozen }) = counterpart(layer)? else { return Ok(input) };
+        let is = |kind: &str| attributes.get("type").and_then(Value::as_str) == Some(kind);
+        if is("multi_head_attention") {
             if inputs.iter().any(|other| *other != input) {
                 return Err("its queries, keys and values are not of one input".into());
             }
             expect_heads(layer)?;
             inputs.truncate(1);
+        }
+        if let Some(before) = before {
+            let result = self.push(&format!("{}/before", place.prefix), before, &inputs);
+            inputs = if is("maximum") { vec![input, result] } else { vec![result] };
+        }
+        if frozen {
+            self.frozen.push(Pattern::escape(&place.prefix));
         }
         self.constants.extend(constants.into_iter().map(|(part, value)| (format!("{}.{part}", place.prefix), value)));
         self.places.insert(place.path.clone(), place.prefix.clone());

@@ -1,21 +1,20 @@
 //! Keras's layers as ours: which class is which type, and what its settings are called.
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use toml::{Table, Value};
 
 use crate::nn::layers::TYPES;
 
-/// What a layer of Keras becomes.
-#[derive(Debug, PartialEq)]
-pub(super) enum Counterpart {
-    /// A layer of ours, as it stands in a model file but for its name and inputs.
-    Layer {
-        attributes: Table,
-        /// Parameters that ours has and Keras's not, and the number which they consist of.
-        constants: Vec<(&'static str, f32)>,
-    },
-    /// None is needed: it acts in training only.
-    None,
+/// A layer of ours that does what one of Keras's does, as it stands in a model file but for its name and inputs.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Counterpart {
+    pub attributes: Table,
+    /// A layer on the same input that comes before. The other takes its result or, if it merges several, both.
+    pub before: Option<Table>,
+    /// Parameters that ours has and Keras's not, and the number which they consist of.
+    pub constants: Vec<(&'static str, f32)>,
+    /// Whether nothing in it is trained.
+    pub frozen: bool,
 }
 
 /// A class whose settings ours has as well.
@@ -48,8 +47,8 @@ const CLASSES: &[Class] = &[
         "filters kernel_size:kernel strides padding dilation_rate:dilation depth_multiplier use_bias activation", &[CHANNELS_LAST]),
     class("MaxPooling2D", "max_pool2d", "pool_size:size strides padding", &[CHANNELS_LAST]),
     class("AveragePooling2D", "average_pool2d", "pool_size:size strides padding", &[CHANNELS_LAST]),
-    class("GlobalAveragePooling2D", "global_average_pool2d", "", &[CHANNELS_LAST, ("keepdims", NO)]),
-    class("GlobalMaxPooling2D", "global_max_pool2d", "", &[CHANNELS_LAST, ("keepdims", NO)]),
+    class("GlobalAveragePooling2D", "global_average_pool2d", "", &[CHANNELS_LAST]),
+    class("GlobalMaxPooling2D", "global_max_pool2d", "", &[CHANNELS_LAST]),
     class("Flatten", "flatten", "", &[CHANNELS_LAST]),
     class("Reshape", "reshape", "target_shape", &[]),
     class("Permute", "permute", "dims", &[]),
@@ -91,11 +90,10 @@ const fn class(
 /// Classes that change nothing but in training.
 const ONLY_IN_TRAINING: &[&str] = &["ActivityRegularization", "AlphaDropout", "GaussianDropout", "GaussianNoise"];
 
-/// What the layer with that serialized form becomes.
+/// What does the same as the layer with that serialized form; `None` if it acts in training only.
 ///
-/// Errors: why there is nothing that does the same.
-pub(super) fn counterpart(layer: &Json) -> Result<Counterpart, String> {
-    const OPERATIONS: [&str; 3] = ["Add", "Multiply", "Maximum"];
+/// Errors: why there is nothing.
+pub(super) fn counterpart(layer: &Json) -> Result<Option<Counterpart>, String> {
     let name = layer["class_name"].as_str().ok_or("it has no class")?;
     let config = &layer["config"];
     if name == "Lambda" {
@@ -105,57 +103,86 @@ pub(super) fn counterpart(layer: &Json) -> Result<Counterpart, String> {
     if layer["registered_name"].as_str().is_some_and(|registered| registered.contains('>')) {
         return Err("it is not one of Keras's own layers".into());
     }
-    // Functions of keras.ops have the names of layers, but other settings.
-    if layer["module"].as_str().is_some_and(|module| module.contains(".ops")) && !OPERATIONS.contains(&name) {
-        return Err("this function is not supported".into());
+    // Functions of keras.ops have the names of layers, but other settings. Older files do not say where a class is from.
+    let arguments = &layer["inbound_nodes"][0]["args"];
+    let is_function = layer["module"].as_str().is_some_and(|module| module.contains(".ops"));
+    if is_function || [&arguments[0], &arguments[1]].iter().any(|argument| argument.is_number()) {
+        return operation(name, arguments).map(Some);
     }
     if ONLY_IN_TRAINING.contains(&name) || name.starts_with("Random") {
-        return Ok(Counterpart::None);
+        return Ok(None);
     }
-    let (ours, attributes) = match name {
-        "Bidirectional" => return bidirectional(config),
-        "ReLU" | "LeakyReLU" | "ELU" | "Softmax" => ("activation", activation_layer(name, config)?),
-        _ => {
-            let class = CLASSES.iter().find(|class| class.name == name).ok_or("there is no layer like it")?;
-            (class.ours, class.attributes(config)?)
+    let found = match name {
+        "Bidirectional" => bidirectional(config),
+        "ReLU" | "LeakyReLU" | "ELU" | "Softmax" => activation_layer(name, config),
+        "Normalization" => normalization(config),
+        "Dropout" if config["noise_shape"] == json!([null, 1, 1, 1]) => of("drop_path", [("rate", &config["rate"])]),
+        "GlobalAveragePooling2D" | "GlobalMaxPooling2D" if config["keepdims"] == true => {
+            let pool = Class::named(name)?.counterpart(config)?.attributes;
+            let reshape = of("reshape", [("target_shape", &json!([1, 1, -1]))])?;
+            Ok(Counterpart { before: Some(pool), ..reshape })
         }
+        _ => Class::named(name)?.counterpart(config),
     };
-    if ours == "multi_head_attention" {
-        expect_equal_heads(config)?;
-    }
-    checked(ours, attributes, constants(ours, config))
+    found.map(Some)
 }
 
-/// A layer of ours whose attributes are known to be fine.
-fn checked(ours: &str, attributes: Table, constants: Vec<(&'static str, f32)>) -> Result<Counterpart, String> {
+/// A function of two values, or of a value and a number.
+fn operation(name: &str, arguments: &Json) -> Result<Counterpart, String> {
+    let numbers = [arguments[0].as_f64(), arguments[1].as_f64()];
+    let scaled = |scale: f64, offset: f64| of("rescaling", [("scale", &json!(scale)), ("offset", &json!(offset))]);
+    match (name, numbers) {
+        ("Add" | "Multiply" | "Maximum", [None, None]) => Class::named(name)?.counterpart(&Json::Null),
+        ("Add", [Some(number), None] | [None, Some(number)]) => scaled(1.0, number),
+        ("Multiply", [Some(number), None] | [None, Some(number)]) => scaled(number, 0.0),
+        ("Subtract", [None, Some(number)]) => scaled(1.0, -number),
+        ("Divide" | "TrueDivide", [None, Some(number)]) if number != 0.0 => scaled(number.recip(), 0.0),
+        _ => Err("this function is not supported".into()),
+    }
+}
+
+/// A layer of ours with those attributes.
+fn of<'a>(ours: &str, attributes: impl IntoIterator<Item = (&'a str, &'a Json)>) -> Result<Counterpart, String> {
+    let attributes = attributes.into_iter().map(|(key, value)| Ok((key.to_owned(), setting(value)?)));
+    checked(ours, attributes.collect::<Result<_, String>>()?)
+}
+
+fn setting(value: &Json) -> Result<Value, String> {
+    Value::try_from(value).map_err(|e| format!("{value} is no setting: {e}"))
+}
+
+fn checked(ours: &str, attributes: Table) -> Result<Counterpart, String> {
     let kind = TYPES.iter().find(|kind| kind.name == ours).ok_or("there is no layer like it")?;
     kind.parse(attributes.clone()).map_err(|e| e.message().trim_end().to_owned())?;
     let mut table = Table::from_iter([("type".to_owned(), Value::from(ours))]);
     table.extend(attributes);
-    Ok(Counterpart::Layer { attributes: table, constants })
+    Ok(Counterpart { attributes: table, ..Counterpart::default() })
 }
 
 impl Class {
-    fn attributes(&self, config: &Json) -> Result<Table, String> {
+    fn named(name: &str) -> Result<&'static Self, String> {
+        CLASSES.iter().find(|class| class.name == name).ok_or_else(|| "there is no layer like it".into())
+    }
+
+    fn counterpart(&self, config: &Json) -> Result<Counterpart, String> {
         for (key, allowed) in self.fixed {
             let value = &config[*key];
             if !value.is_null() && !allowed.contains(&value.to_string().as_str()) {
                 return Err(format!("{key} = {value} is not supported"));
             }
         }
+        if self.name == "MultiHeadAttention" {
+            expect_equal_heads(config)?;
+        }
         let names = self.settings.split_whitespace().map(|name| name.split_once(':').unwrap_or((name, name)));
-        names
-            .filter(|(key, _)| !config[*key].is_null())
-            .map(|(key, ours)| {
-                let value = if key == "activation" { function(&config[key])?.into() } else { setting(&config[key])? };
-                Ok((ours.to_owned(), value))
-            })
-            .collect()
+        let given = names.filter(|(key, _)| !config[*key].is_null());
+        let attributes = given.map(|(key, ours)| {
+            let value = if key == "activation" { function(&config[key])?.into() } else { setting(&config[key])? };
+            Ok((ours.to_owned(), value))
+        });
+        let counterpart = checked(self.ours, attributes.collect::<Result<_, String>>()?)?;
+        Ok(Counterpart { constants: constants(self.ours, config), ..counterpart })
     }
-}
-
-fn setting(value: &Json) -> Result<Value, String> {
-    Value::try_from(value).map_err(|e| format!("{value} is no setting: {e}"))
 }
 
 /// The name of an activation, which is a text or a function by its name.
@@ -165,60 +192,72 @@ fn function(value: &Json) -> Result<&str, String> {
 }
 
 /// Layers that are an activation.
-fn activation_layer(name: &str, config: &Json) -> Result<Table, String> {
+fn activation_layer(name: &str, config: &Json) -> Result<Counterpart, String> {
     let number = |key: &str, default: f64| config[key].as_f64().unwrap_or(default);
+    let function = |name: &str| of("activation", [("activation", &json!(name))]);
     // Keras 2 has other names for the slope.
     let slope = ["negative_slope", "alpha"].iter().find_map(|key| config[*key].as_f64());
-    let is = |value: f64, wanted: f64| (value - wanted).abs() < 1e-6;
-    let function = match name {
-        "ReLU" if number("threshold", 0.0) != 0.0 => Err("a threshold is not supported".to_owned()),
+    match name {
+        "ReLU" if number("threshold", 0.0) != 0.0 => Err("a threshold is not supported".into()),
         "ReLU" => match (config["max_value"].as_f64(), slope.unwrap_or(0.0)) {
-            (None, 0.0) => Ok("relu"),
-            (Some(6.0), 0.0) => Ok("relu6"),
-            (None, slope) if is(slope, 0.2) => Ok("leaky_relu"),
-            _ => Err("it is neither a plain rectifier nor one that ends at 6".into()),
+            (None, 0.0) => function("relu"),
+            (Some(6.0), 0.0) => function("relu6"),
+            (None, slope) => leaky(slope),
+            (Some(most), _) => Err(format!("max_value = {most} is not supported")),
         },
-        "LeakyReLU" if is(slope.unwrap_or(0.3), 0.2) => Ok("leaky_relu"),
-        "LeakyReLU" => Err("of its slopes 0.2 is supported".into()),
-        "ELU" if is(number("alpha", 1.0), 1.0) => Ok("elu"),
+        "LeakyReLU" => leaky(slope.unwrap_or(0.3)),
+        "ELU" if number("alpha", 1.0) == 1.0 => function("elu"),
         "ELU" => Err("of its values of alpha 1 is supported".into()),
-        _ if matches!(config["axis"].to_string().as_str(), "-1" | "[-1]" | "null") => Ok("softmax"),
+        _ if matches!(config["axis"].to_string().as_str(), "-1" | "[-1]" | "null") => function("softmax"),
         _ => Err("it is not along the last axis".into()),
-    };
-    Ok(Table::from_iter([("activation".to_owned(), Value::from(function?))]))
+    }
+}
+
+/// The larger of x and slope · x.
+fn leaky(slope: f64) -> Result<Counterpart, String> {
+    if !(0.0..1.0).contains(&slope) {
+        return Err(format!("a slope of {slope} is not supported"));
+    }
+    let scaled = of("rescaling", [("scale", &json!(slope))])?.attributes;
+    Ok(Counterpart { before: Some(scaled), ..of("maximum", [])? })
+}
+
+/// By a mean and variance that are found before training: like a batch normalisation that is not trained.
+fn normalization(config: &Json) -> Result<Counterpart, String> {
+    if [&config["mean"], &config["variance"]].iter().any(|value| !value.is_null()) || config["invert"] == true {
+        return Err("a mean and variance among its settings, and inverting, are not supported".into());
+    }
+    let class = Class::named("BatchNormalization")?;
+    let plain = json!({ "axis": config["axis"], "epsilon": 1e-12, "scale": false, "center": false });
+    Ok(Counterpart { frozen: true, ..class.counterpart(&plain)? })
 }
 
 fn bidirectional(config: &Json) -> Result<Counterpart, String> {
     if config["merge_mode"] != "concat" {
         return Err(format!("merge_mode = {} is not supported", config["merge_mode"]));
     }
-    let there = counterpart(&config["layer"])?;
-    let Counterpart::Layer { mut attributes, constants } = there else { return Err("it wraps nothing".into()) };
-    let ours = attributes.remove("type").and_then(|ours| Some(ours.as_str()?.to_owned())).unwrap_or_default();
-    if !matches!(ours.as_str(), "simple_rnn" | "lstm" | "gru") {
-        return Err("it wraps another layer than SimpleRNN, LSTM and GRU".into());
+    let (there, back) = (recurrent(&config["layer"])?, &config["backward_layer"]);
+    if !back.is_null() {
+        let mut back = recurrent(back)?;
+        let way = there.attributes.get("go_backwards").cloned();
+        back.attributes.extend(way.map(|way| ("go_backwards".to_owned(), way)));
+        if back != there {
+            return Err("its layers for both ways are not alike".into());
+        }
     }
-    if !config["backward_layer"].is_null() && !alike(&config["backward_layer"], &config["layer"])? {
-        return Err("its layers for both ways are not alike".into());
-    }
+    let Counterpart { mut attributes, mut constants, .. } = there;
     attributes.insert("bidirectional".into(), true.into());
-    let both = constants.iter().flat_map(|&(name, value)| {
-        let back = if name == "bias" { "backward_bias" } else { name };
-        [(name, value), (back, value)]
-    });
-    checked(&ours, attributes, both.collect())
+    if !constants.is_empty() {
+        constants.push(("backward_bias", 0.0));
+    }
+    Ok(Counterpart { attributes, constants, ..Counterpart::default() })
 }
 
-/// Whether two layers differ in nothing but the way they read.
-fn alike(one: &Json, other: &Json) -> Result<bool, String> {
-    let without_way = |layer: &Json| match counterpart(layer)? {
-        Counterpart::Layer { mut attributes, constants } => {
-            attributes.remove("go_backwards");
-            Ok::<_, String>(Some((attributes, constants)))
-        }
-        Counterpart::None => Ok(None),
-    };
-    Ok(without_way(one)? == without_way(other)?)
+fn recurrent(layer: &Json) -> Result<Counterpart, String> {
+    match layer["class_name"].as_str() {
+        Some("SimpleRNN" | "LSTM" | "GRU") => counterpart(layer)?.ok_or_else(|| "it wraps nothing".into()),
+        _ => Err("it wraps another layer than SimpleRNN, LSTM and GRU".into()),
+    }
 }
 
 /// Ours has as many channels in its heads as in its input; of the latter the settings do not tell.
@@ -245,15 +284,11 @@ fn constants(ours: &str, config: &Json) -> Vec<(&'static str, f32)> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn translated(class: &str, config: Json) -> Result<String, String> {
-        match counterpart(&json!({ "class_name": class, "config": config }))? {
-            Counterpart::Layer { attributes, .. } => Ok(attributes.to_string()),
-            Counterpart::None => Ok(String::new()),
-        }
+        let found = counterpart(&json!({ "class_name": class, "config": config }))?;
+        Ok(found.map_or(String::new(), |found| found.attributes.to_string()))
     }
 
     #[test]
@@ -273,6 +308,16 @@ mod tests {
     }
 
     #[test]
+    fn functions_of_a_number_are_rescaling() {
+        let half = operation("TrueDivide", &json!([{ "class_name": "__keras_tensor__" }, 2])).unwrap().attributes;
+        assert_eq!(half.to_string(), "type = \"rescaling\"\nscale = 0.5\noffset = 0.0\n");
+        assert!(operation("Subtract", &json!([1, {}])).is_err());
+        let leaky = leaky(0.1).unwrap();
+        assert_eq!(leaky.attributes.to_string(), "type = \"maximum\"\n");
+        assert_eq!(leaky.before.unwrap().to_string(), "type = \"rescaling\"\nscale = 0.1\n");
+    }
+
+    #[test]
     fn what_differs_is_refused() {
         let why = |class: &str, config: Json| translated(class, config).unwrap_err();
         assert!(why("Lambda", json!({})).contains("code"));
@@ -280,7 +325,7 @@ mod tests {
         assert!(why("Conv2D", json!({ "data_format": "channels_first" })).contains("channels_first"));
         assert!(why("Dense", json!({ "units": 2, "activation": "softsign" })).contains("softsign"));
         assert!(why("Dense", json!({ "units": -2 })).contains("-2"));
-        assert!(why("LeakyReLU", json!({ "negative_slope": 0.3 })).contains("0.2"));
+        assert!(why("LeakyReLU", json!({ "negative_slope": 1.5 })).contains("1.5"));
         assert!(why("GRU", json!({ "units": 2, "reset_after": false })).contains("reset_after"));
     }
 }

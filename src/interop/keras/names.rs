@@ -23,6 +23,8 @@ const KINDS: &[(&str, &str)] = &[
     ("beta", "bias"),
     ("moving_mean", "running_mean"),
     ("moving_variance", "running_var"),
+    ("mean", "running_mean"),
+    ("variance", "running_var"),
 ];
 
 /// Layers within an attention layer, in new files and old ones.
