@@ -16,8 +16,8 @@ pub(super) struct Architecture {
     pub model: Model,
     /// Where in a file of weights the variables of each layer of ours are, for instance `layers/dense_1`.
     pub places: BTreeMap<String, String>,
-    /// Parameters that Keras left out, and what they consist of.
-    pub constants: Vec<(String, f32)>,
+    /// Parameters and states that Keras left out, with their value, or that of each channel.
+    pub constants: Vec<(String, Vec<f32>)>,
 }
 
 /// Reads a sequential or functional network. Nested ones are unfolded: their layers are called `OUTER/INNER`. `size` is the height
@@ -132,7 +132,7 @@ struct Place {
 struct Unfolding {
     layers: Vec<Table>,
     places: BTreeMap<String, String>,
-    constants: Vec<(String, f32)>,
+    constants: Vec<(String, Vec<f32>)>,
     frozen: Vec<String>,
     refused: Vec<String>,
 }

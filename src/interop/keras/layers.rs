@@ -11,8 +11,8 @@ pub(super) struct Counterpart {
     pub attributes: Table,
     /// A layer on the same input that comes before. The other takes its result or, if it merges several, both.
     pub before: Option<Table>,
-    /// Parameters that ours has and Keras's not, and the number which they consist of.
-    pub constants: Vec<(&'static str, f32)>,
+    /// Parameters and states that ours has and Keras's not, with their value, or that of each channel.
+    pub constants: Vec<(&'static str, Vec<f32>)>,
     /// Whether nothing in it is trained.
     pub frozen: bool,
 }
@@ -72,6 +72,8 @@ const CLASSES: &[Class] = &[
     class("LSTM", "lstm", "units return_sequences go_backwards", &[TANH, SIGMOID, ("return_state", NO)]),
     class("GRU", "gru", "units return_sequences go_backwards",
         &[TANH, SIGMOID, ("return_state", NO), ("reset_after", &["true"])]),
+    class("LayerScale", "layer_scale", "init_values:initial", &[]),
+    class("StochasticDepth", "drop_path", "drop_path_rate:rate", &[]),
     class("Cropping2D", "cropping2d", "cropping", &[CHANNELS_LAST]),
     class("UpSampling2D", "up_sampling2d", "size", &[CHANNELS_LAST, ("interpolation", &["\"nearest\""])]),
     class("ZeroPadding2D", "zero_padding2d", "padding", &[CHANNELS_LAST]),
@@ -100,7 +102,8 @@ pub(super) fn counterpart(layer: &Json) -> Result<Option<Counterpart>, String> {
         return Err("it holds code, and no code is taken from a file".into());
     }
     // What users register has their package before its name.
-    if layer["registered_name"].as_str().is_some_and(|registered| registered.contains('>')) {
+    let registered = layer["registered_name"].as_str().is_some_and(|name| name.contains('>'));
+    if registered || layer["module"].as_str().is_some_and(|module| module.split('.').next() != Some("keras")) {
         return Err("it is not one of Keras's own layers".into());
     }
     // Functions of keras.ops have the names of layers, but other settings. Older files do not say where a class is from.
@@ -224,12 +227,28 @@ fn leaky(slope: f64) -> Result<Counterpart, String> {
 
 /// By a mean and variance that are found before training: like a batch normalisation that is not trained.
 fn normalization(config: &Json) -> Result<Counterpart, String> {
-    if [&config["mean"], &config["variance"]].iter().any(|value| !value.is_null()) || config["invert"] == true {
-        return Err("a mean and variance among its settings, and inverting, are not supported".into());
+    if config["invert"] == true {
+        return Err("inverting is not supported".into());
     }
     let class = Class::named("BatchNormalization")?;
     let plain = json!({ "axis": config["axis"], "epsilon": 1e-12, "scale": false, "center": false });
-    Ok(Counterpart { frozen: true, ..class.counterpart(&plain)? })
+    let mut counterpart = class.counterpart(&plain)?;
+    for (key, state) in [("mean", "running_mean"), ("variance", "running_var")] {
+        if !config[key].is_null() {
+            counterpart
+                .constants
+                .push((state, numbers(&config[key]).ok_or_else(|| format!("its {key} is no number"))?));
+        }
+    }
+    Ok(Counterpart { frozen: true, ..counterpart })
+}
+
+/// A number, or those of lists in lists.
+fn numbers(json: &Json) -> Option<Vec<f32>> {
+    match json {
+        Json::Array(items) => Some(items.iter().map(numbers).collect::<Option<Vec<_>>>()?.concat()),
+        other => Some(vec![other.as_f64()? as f32]),
+    }
 }
 
 fn bidirectional(config: &Json) -> Result<Counterpart, String> {
@@ -248,7 +267,7 @@ fn bidirectional(config: &Json) -> Result<Counterpart, String> {
     let Counterpart { mut attributes, mut constants, .. } = there;
     attributes.insert("bidirectional".into(), true.into());
     if !constants.is_empty() {
-        constants.push(("backward_bias", 0.0));
+        constants.push(("backward_bias", vec![0.0]));
     }
     Ok(Counterpart { attributes, constants, ..Counterpart::default() })
 }
@@ -269,15 +288,15 @@ fn expect_equal_heads(config: &Json) -> Result<(), String> {
 }
 
 /// What Keras leaves out where a bias, scale or shift is switched off.
-fn constants(ours: &str, config: &Json) -> Vec<(&'static str, f32)> {
+fn constants(ours: &str, config: &Json) -> Vec<(&'static str, Vec<f32>)> {
     let off = |key: &str| config[key] == false;
     match ours {
         "batch_normalization" | "layer_normalization" | "group_normalization" => {
             let both = [("scale", "weight", 1.0), ("center", "bias", 0.0)];
-            both.iter().filter(|(key, ..)| off(key)).map(|&(_, name, value)| (name, value)).collect()
+            both.iter().filter(|(key, ..)| off(key)).map(|&(_, name, value)| (name, vec![value])).collect()
         }
-        "simple_rnn" | "lstm" | "gru" if off("use_bias") => vec![("bias", 0.0)],
-        "multi_head_attention" if off("use_bias") => vec![("qkv.bias", 0.0), ("proj.bias", 0.0)],
+        "simple_rnn" | "lstm" | "gru" if off("use_bias") => vec![("bias", vec![0.0])],
+        "multi_head_attention" if off("use_bias") => vec![("qkv.bias", vec![0.0]), ("proj.bias", vec![0.0])],
         _ => Vec::new(),
     }
 }

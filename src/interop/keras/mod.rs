@@ -138,12 +138,12 @@ mod tests {
             assert!(architecture::parse(&text[..len], None).is_err());
         }
         // Each value of the description in turn replaced by others.
-        let functional = parse(fixture("functional.keras")).unwrap().description.unwrap();
-        let whole: serde_json::Value = serde_json::from_str(&functional).unwrap();
+        let description = parse(fixture("older.h5")).unwrap().description.unwrap();
+        let whole: serde_json::Value = serde_json::from_str(&description).unwrap();
         let mut places = Vec::new();
         pointers(&whole, String::new(), &mut places);
         for place in places {
-            for other in ["null", "-1", "18446744073709551615", "[[[\"pixels\", 0, 0]]]"] {
+            for other in ["null", "-1", "18446744073709551615", "[[[\"input_layer\", 0, 0]]]"] {
                 let mut changed = whole.clone();
                 *changed.pointer_mut(&place).unwrap() = serde_json::from_str(other).unwrap();
                 let _ = architecture::parse(&changed.to_string(), None).map(|network| network.model.tensors());

@@ -77,8 +77,8 @@ pub(super) fn places(model: &Model) -> BTreeMap<String, String> {
 pub(super) struct Names<'a> {
     /// By the beginning of a path, the layer.
     pub places: BTreeMap<String, String>,
-    /// Parameters that the file does not have.
-    pub constants: &'a [(String, f32)],
+    /// Parameters and states that the file does not have, with their value, or that of each channel.
+    pub constants: &'a [(String, Vec<f32>)],
     pub expected: &'a [(String, Shape)],
 }
 
@@ -94,8 +94,8 @@ impl Names<'_> {
             }
         }
         for (name, shape) in self.expected {
-            if let Some(constant) = self.constants.iter().find(|(constant, _)| constant == name) {
-                let values = vec![constant.1; shape.elements()];
+            if let Some((_, values)) = self.constants.iter().find(|(constant, _)| constant == name) {
+                let values: Vec<f32> = values.iter().copied().cycle().take(shape.elements()).collect();
                 tensors.extend(Tensor::new(shape.clone(), values).ok().map(|tensor| (name.clone(), tensor)));
             }
             join_attention(&mut tensors, name);
