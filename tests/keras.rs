@@ -1,15 +1,17 @@
 //! Started from the same weights and fed the same batches, Ocellus follows Keras: every step's loss and the final weights.
-//! What Keras did is recorded in `fixtures/keras`, with the script that recorded it.
+//! What Keras did is recorded in `fixtures/keras`, with the script that recorded it. Networks that Keras wrote answer here as there.
 
 mod common;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use assert_cmd::Command;
 use common::{batch, devices};
+use image::ExtendedColorType;
 use ocellus::data::{Batch, Normalization, Seed};
 use ocellus::device::Device;
-use ocellus::interop::safetensors;
+use ocellus::interop::{safetensors, weights};
 use ocellus::nn::{Model, zoo};
 use ocellus::tasks::Classifier;
 use ocellus::tensor::Tensor;
@@ -177,4 +179,103 @@ fn initial_weights_are_reproducible() {
     let model = zoo::build("keras-first", [64, 64, 3], 2).unwrap();
     assert_eq!(model.initialize(Seed(3)).unwrap(), model.initialize(Seed(3)).unwrap());
     assert_ne!(model.initialize(Seed(3)).unwrap(), model.initialize(Seed(4)).unwrap());
+}
+
+fn ocellus(folder: &Path, args: &[&str]) -> (bool, String, String) {
+    let mut command = Command::cargo_bin("ocellus").unwrap();
+    let output =
+        command.current_dir(folder).env("OCELLUS_CACHE_DIR", folder.join("cache")).args(args).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.success(), text(output.stdout), text(output.stderr))
+}
+
+/// A file that Keras wrote.
+fn written(name: &str) -> String {
+    fixture("keras/exchange").join(name).to_str().unwrap().to_owned()
+}
+
+/// Imports a network with these arguments and has it answer the recorded pictures, whose extents are given.
+fn answers_as_recorded(name: &str, import: &[&str], [h, w, c]: [u32; 3]) {
+    let folder = tempfile::tempdir().unwrap();
+    let (done, _, error) = ocellus(folder.path(), &[&["import", "--out", "run"], import].concat());
+    assert!(done && !error.contains("left out"), "{error}");
+    let text = std::fs::read_to_string(written("answers.json")).unwrap();
+    let recorded: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let rows = |key: &str| -> Vec<Vec<f64>> { serde_json::from_value(recorded[name][key].clone()).unwrap() };
+    let mut pictures = Vec::new();
+    for (i, pixels) in rows("pixels").iter().enumerate() {
+        let bytes: Vec<u8> = pixels.iter().map(|&value| value as u8).collect();
+        let kind = if c == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
+        pictures.push(format!("{i}.png"));
+        image::save_buffer(folder.path().join(&pictures[i]), &bytes, w, h, kind).unwrap();
+    }
+    for device in ["cpu", "gpu"] {
+        let mut args = vec!["predict", "run", "--json", "--top", "5", "--device", device];
+        args.extend(pictures.iter().map(String::as_str));
+        let (done, answers, error) = ocellus(folder.path(), &args);
+        assert!(done, "{error}");
+        assert_eq!(answers.lines().count(), 2);
+        for (answer, expected) in answers.lines().zip(rows("answers")) {
+            // One number is the probability of the second class.
+            let expected = if let [second] = expected[..] { vec![1.0 - second, second] } else { expected };
+            let answer: serde_json::Value = serde_json::from_str(answer).unwrap();
+            let top = answer["top"].as_array().unwrap();
+            assert_eq!(top.len(), expected.len());
+            for scored in top {
+                let class: usize = scored["label"].as_str().unwrap().parse().unwrap();
+                let off = (scored["score"].as_f64().unwrap() - expected[class]).abs();
+                assert!(off < 1e-5, "{name} on {device}: {scored} instead of {}", expected[class]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sequential_network_answers_as_in_keras() {
+    answers_as_recorded("first", &[&written("first.json"), "--weights", &written("first.weights.h5")], [12, 12, 3]);
+}
+
+#[test]
+fn a_functional_network_answers_as_in_keras() {
+    answers_as_recorded("functional", &[&written("functional.keras")], [16, 12, 3]);
+}
+
+#[test]
+fn a_network_in_the_older_format_answers_as_in_keras() {
+    answers_as_recorded("older", &[&written("older.h5")], [8, 8, 3]);
+}
+
+#[test]
+fn a_network_on_lines_of_pixels_answers_as_in_keras() {
+    answers_as_recorded("lines", &[&written("lines.keras")], [8, 6, 1]);
+}
+
+#[test]
+fn variables_fit_layers_of_the_same_classes() {
+    // As Keras does it: whatever the layers are called there, and here.
+    let toml = Model::parse(
+        "input = [12, 12, 3]\n\
+         layer = [{ type = \"conv2d\", name = \"stem\", filters = 6, kernel = 3 }, { type = \"max_pool2d\" }, { type = \"flatten\" },\n\
+         { type = \"dense\", name = \"hidden\", units = 8 }, { type = \"dense\", name = \"head\", units = 4 }]",
+    );
+    let loaded = weights::load(written("first.weights.h5"), &toml.unwrap()).unwrap();
+    assert_eq!(loaded.tensors.keys().collect::<Vec<_>>(), ["hidden.bias", "hidden.weight", "stem.bias", "stem.weight"]);
+    assert_eq!(loaded.replaced.as_deref(), Some("head"), "it has other classes");
+    let resnet = zoo::build("resnet20", [32, 32, 3], 10).unwrap();
+    let error = weights::load(written("first.weights.h5"), &resnet).unwrap_err().to_string();
+    assert!(error.contains("missing") && error.contains("of another shape"), "{error}");
+}
+
+#[test]
+fn layers_that_are_not_known_are_told_all_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (done, _, error) = ocellus(folder.path(), &["summary", &written("unsupported.json")]);
+    assert!(!done);
+    for part in ["\"code\" (Lambda): it holds code", "\"softsign\" (Conv2D)", "\"resizing\" (Resizing)"] {
+        assert!(error.contains(part), "{error}");
+    }
+    let (done, table, error) = ocellus(folder.path(), &["summary", &written("functional.keras"), "--device", "cpu"]);
+    assert!(done && table.contains("stem/batch_normalization") && table.contains("5,260 trained"), "{table}{error}");
+    let (done, _, error) = ocellus(folder.path(), &["import", &written("first.json"), "--out", "run"]);
+    assert!(!done && error.contains("--weights FILE is missing"), "{error}");
 }

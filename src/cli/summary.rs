@@ -6,11 +6,12 @@ use serde::Serialize;
 
 use super::Common;
 use super::check::look;
-use super::train::{image_size, is_file, refuse_width};
+use super::train::{image_size, refuse_width};
 use crate::bench::{Costs, StepCosts};
 use crate::data::Normalization;
 use crate::error::Result;
 use crate::graph::Passes;
+use crate::interop::keras;
 use crate::nn::layers::Flatten;
 use crate::nn::{self, Model, zoo};
 use crate::tasks::Classifier;
@@ -18,9 +19,9 @@ use crate::train::{Adam, Optimizer, Precision, RunFolder, Session, Task};
 
 #[derive(Args)]
 pub(super) struct Summary {
-    /// A zoo name, a model file, a run folder, or data as `train` takes it.
+    /// A zoo name, a model file, a network of Keras's (.keras, .json), a run folder, or data as `train` takes it.
     network: String,
-    /// Height, width and channels of the pictures, for a zoo network: N, HxW or HxWxC.
+    /// Height, width and channels of the pictures, for a zoo network or one that leaves them open: N, HxW or HxWxC.
     #[arg(long, value_name = "SIZE")]
     image_size: Option<String>,
     /// Number of classes, for a zoo network.
@@ -68,6 +69,12 @@ impl fmt::Display for Report {
     }
 }
 
+/// How many classes a network tells apart: two by one number, or as many as it gives.
+pub(super) fn class_count(model: &Model) -> Result<usize> {
+    let values = model.summary()?.layers.last().map_or(1, |layer| layer.output.iter().product());
+    Ok(values.max(2))
+}
+
 /// The network as a classifier; its classes have no names yet. What gives a map or a sequence stands for one with as many
 /// results.
 fn classifier(model: &Model) -> Result<Classifier> {
@@ -77,8 +84,7 @@ fn classifier(model: &Model) -> Result<Classifier> {
     if output.len() > 1 {
         model.layer(Flatten {}, [last]);
     }
-    let units: usize = output.iter().product();
-    let classes = (0..units.max(2)).map(|i| i.to_string()).collect();
+    let classes = (0..class_count(&model)?).map(|i: usize| i.to_string()).collect();
     let normalization = Normalization { mean: vec![0.0; model.input[2]], std: vec![1.0; model.input[2]] };
     Classifier::new(model, classes, normalization)
 }
@@ -134,7 +140,8 @@ impl Summary {
     /// Whether it is data: what is there, and neither a run nor a model file.
     fn data(&self) -> Option<&Path> {
         let path = Path::new(&self.network);
-        let is_model = path.extension().is_some_and(|e| e == "toml") || path.join("config.toml").is_file();
+        let is_file = path.extension().is_some_and(|e| e == "toml") || keras::is_network(path);
+        let is_model = is_file || path.join("config.toml").is_file();
         (path.exists() && !is_model).then_some(path)
     }
 
@@ -167,13 +174,13 @@ impl Summary {
             refuse_width(self.width)?;
             return Ok(RunFolder::open(path)?.read()?.model);
         }
-        if is_file(&self.network) {
+        let given = self.image_size.as_deref().map(input_shape).transpose()?;
+        if super::train::is_file(&self.network) {
             refuse_width(self.width)?;
-            return Model::open(path);
+            return super::train::open_model(&self.network, given.map(|[h, w, _]| [h, w]));
         }
-        let default = zoo::default_size(&self.network)?.unwrap_or([64, 64]);
-        let input = self.image_size.as_deref().map_or(Ok([default[0], default[1], 3]), input_shape)?;
-        zoo::build_scaled(&self.network, input, self.classes, self.width.unwrap_or(1.0))
+        let [h, w] = zoo::default_size(&self.network)?.unwrap_or([64, 64]);
+        zoo::build_scaled(&self.network, given.unwrap_or([h, w, 3]), self.classes, self.width.unwrap_or(1.0))
     }
 }
 

@@ -1,10 +1,11 @@
-//! Weights for a network from a file of ours, or of PyTorch's: torchvision's and timm's state dictionaries fit the networks
-//! of the zoo by their names.
+//! Weights for a network from a file of ours, of PyTorch's or of Keras's: torchvision's and timm's state dictionaries fit the
+//! networks of the zoo by their names, Keras's variables by the classes of their layers.
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use super::hub;
+use super::keras;
 use super::safetensors::{self, Tensors};
 use super::torch;
 use crate::error::{Error, Result};
@@ -22,8 +23,8 @@ pub struct Loaded {
     pub unexpected: Vec<String>,
 }
 
-/// Reads weights for `model`: safetensors, or PyTorch's `.pth`, `.pt` and `.bin`; also from the [hub]. Where a file is PyTorch's, its layouts are
-/// turned into ours, and counters and what the network does not have are left out. A last layer for another number of classes
+/// Reads weights for `model`: safetensors, PyTorch's `.pth`, `.pt` and `.bin`, or Keras's `.keras` and `.h5`; also from the [hub]. Where a
+/// file is PyTorch's, its layouts are turned into ours. Of files of others, counters and what the network does not have are left out. A last layer for another number of classes
 /// is left out as well.
 ///
 /// Errors: if the file cannot be read or is damaged, or lacks something; the message lists all that is missing.
@@ -32,23 +33,25 @@ pub fn load(path: impl AsRef<Path>, model: &Model) -> Result<Loaded> {
     let fetched = path.to_str().filter(|text| text.starts_with(hub::SCHEME)).map(hub::fetch).transpose()?;
     let path = fetched.as_deref().unwrap_or(path);
     let expected = model.tensors()?;
-    let is_safetensors = path.extension().is_some_and(|e| e == "safetensors");
-    let (given, from_torch) = match is_safetensors {
-        true => {
-            let (given, texts) = safetensors::load_with(path)?;
-            (given, texts.get("format").is_some_and(|format| format == "pt"))
-        }
-        false => (torch::load(path)?, true),
-    };
-    let loaded = match from_torch {
-        true => from_pytorch(given, model, &expected)?,
-        false => Loaded { tensors: given, ..Loaded::default() },
-    };
-    let loaded = without_other_head(loaded, &expected);
+    let loaded = without_other_head(read(path, model, &expected)?, &expected);
     let head = loaded.replaced.as_deref();
     let needed: Vec<(String, Shape)> = expected.into_iter().filter(|(name, _)| head != Some(layer_of(name))).collect();
     safetensors::expect(path, &loaded.tensors, &needed)?;
     Ok(loaded)
+}
+
+fn read(path: &Path, model: &Model, expected: &[(String, Shape)]) -> Result<Loaded> {
+    if keras::has_weights(path) {
+        return keras::load(path, model, expected);
+    }
+    if path.extension().is_none_or(|e| e != "safetensors") {
+        return from_pytorch(torch::load(path)?, model, expected);
+    }
+    let (given, texts) = safetensors::load_with(path)?;
+    match texts.get("format").is_some_and(|format| format == "pt") {
+        true => from_pytorch(given, model, expected),
+        false => Ok(Loaded { tensors: given, ..Loaded::default() }),
+    }
 }
 
 fn layer_of(name: &str) -> &str {

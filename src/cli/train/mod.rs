@@ -18,7 +18,7 @@ use clap::Args;
 
 pub(super) use find_lr::FindLr;
 pub(super) use sets::{open_data, validation_part};
-pub(super) use settings::{image_size, is_file, plain_settings, refuse_width};
+pub(super) use settings::{image_size, is_file, open_model, plain_settings, refuse_width};
 pub(super) use tune::Tune;
 
 use batch::BatchSize;
@@ -42,8 +42,8 @@ pub(super) struct Train {
     /// A folder of class folders (also under train/, val/, test/), a CSV of paths and labels, IDX or CIFAR files; without
     /// it, the sample set of handwritten digits.
     data: Option<PathBuf>,
-    /// A network of the zoo, or a model file; without it, one that suits the size of the pictures, with augmentation,
-    /// schedule and epochs to match.
+    /// A network of the zoo, a model file, or a network of Keras's (.keras, .json); without it, one that suits the size of the
+    /// pictures, with augmentation, schedule and epochs to match.
     #[arg(long, value_name = "NAME|FILE")]
     model: Option<String>,
     /// So many times the network's usual number of channels, 0.5 for instance: for networks of the zoo that can be so.
@@ -52,8 +52,9 @@ pub(super) struct Train {
     /// What to train for; so far, classify.
     #[arg(long, value_name = "TASK")]
     task: Option<String>,
-    /// Start from these weights instead of random ones: safetensors, or a state dictionary of PyTorch (.pth, .pt) under
-    /// torchvision's or timm's names; hf://OWNER/NAME fetches them. A last layer for other classes starts anew.
+    /// Start from these weights instead of random ones: safetensors, a state dictionary of PyTorch (.pth, .pt) under
+    /// torchvision's or timm's names, or Keras's (.keras, .h5); hf://OWNER/NAME fetches them. A last layer for other classes
+    /// starts anew.
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
     /// Leave layers or parameters of this name as they are; `*` stands for anything. May be repeated.

@@ -6,6 +6,7 @@ use super::batch::BatchSize;
 use crate::cli::Common;
 use crate::data::{Augment, Cache, Dataset, Normalize, Probe, Sampling};
 use crate::error::{Error, Result};
+use crate::interop::keras;
 use crate::nn::layers::OnnxNetwork;
 use crate::nn::{Model, zoo};
 use crate::train::{Optimizer, Precision, Schedule, Settings};
@@ -158,7 +159,7 @@ impl Train {
             OnnxNetwork::model(Path::new(&settings.model), Some(input), Some(classes))?
         } else if is_file(&settings.model) {
             refuse_width(settings.width)?;
-            let mut model = Model::open(&settings.model)?;
+            let mut model = open_model(&settings.model, Some(settings.image_size))?;
             model.input = input;
             model
         } else {
@@ -188,7 +189,7 @@ pub(in crate::cli) fn plain_settings(name: &str, model: &Model) -> Result<Settin
 }
 
 fn defaults(model: Option<String>, probe: Probe) -> Result<Settings> {
-    let from_file = model.as_deref().filter(|m| is_file(m)).map(Model::open).transpose()?;
+    let from_file = model.as_deref().filter(|m| is_file(m)).map(|m| open_model(m, probe.size)).transpose()?;
     let default_size = match (&from_file, model.as_deref()) {
         (Some(file), _) => [file.input[0], file.input[1]],
         (None, Some(name)) => zoo::default_size(name)?.or(probe.size).unwrap_or([64, 64]),
@@ -239,8 +240,13 @@ fn defaults(model: Option<String>, probe: Probe) -> Result<Settings> {
 }
 
 pub(in crate::cli) fn is_file(model: &str) -> bool {
-    Path::new(model).extension().is_some_and(|e| e == "toml" || e == "onnx")
-        || model.contains(std::path::MAIN_SEPARATOR)
+    let ours = Path::new(model).extension().is_some_and(|e| e == "toml" || e == "onnx");
+    ours || keras::is_network(model) || model.contains(std::path::MAIN_SEPARATOR)
+}
+
+/// A model file, an ONNX network, or a network of Keras's; `size` is that of pictures where the latter leaves it open.
+pub(in crate::cli) fn open_model(path: &str, size: Option<[usize; 2]>) -> Result<Model> {
+    if keras::is_network(path) { keras::open(path, size) } else { Model::open(path) }
 }
 
 pub(in crate::cli) fn image_size(text: &str) -> Result<[usize; 2]> {
