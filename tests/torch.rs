@@ -35,6 +35,11 @@ fn a_vision_transformer_answers_as_in_pytorch() {
     answers_as_recorded("vit");
 }
 
+#[test]
+fn recurrent_layers_answer_as_in_pytorch() {
+    answers_as_recorded("recurrent");
+}
+
 fn answers_as_recorded(name: &str) {
     let folder = tempfile::tempdir().unwrap();
     let (done, _, error) = import(folder.path(), name, &["--classes", "5", "--out", "run"]);

@@ -81,17 +81,33 @@ fn from_pytorch(given: Tensors, model: &Model, expected: &[(String, Shape)]) -> 
     let flattened = model.flattened_inputs()?;
     let shapes: HashMap<&str, &Shape> = expected.iter().map(|(name, shape)| (name.as_str(), shape)).collect();
     let mut loaded = Loaded::default();
+    let given = torch::renamed(given)?;
+    let own_names: Vec<&str> = expected.iter().map(|(name, _)| name.as_str()).collect();
+    let mobilenet = torch::mobilenet_layers(given.keys().map(String::as_str), &own_names);
     for (name, tensor) in given {
-        let own = torch::own_name(&name);
-        if shapes.contains_key(own.as_str()) {
-            let tensor = in_our_layout(&tensor, flattened.get(layer_of(&own)).copied())
-                .map_err(|e| Error::shape(&name, e.to_string()))?;
+        let renamed = mobilenet.get(layer_of(&name)).map(|layer| format!("{layer}{}", &name[layer_of(&name).len()..]));
+        let own = renamed.unwrap_or_else(|| torch::own_name(&name));
+        if let Some(shape) = shapes.get(own.as_str()) {
+            let tensor = without_window(tensor, shape);
+            let tensor = match own.ends_with("bias") {
+                true => Ok(tensor),
+                false => in_our_layout(&tensor, flattened.get(layer_of(&own)).copied()),
+            };
+            let tensor = tensor.map_err(|e| Error::shape(&name, e.to_string()))?;
             loaded.tensors.insert(own, tensor);
         } else {
             loaded.unexpected.push(name);
         }
     }
     Ok(loaded)
+}
+
+/// A convolution of a single pixel, where the network has a matrix.
+fn without_window(tensor: Tensor, needed: &Shape) -> Tensor {
+    match tensor.shape().dims() {
+        &[o, i, 1, 1] if needed.rank() == 2 => Tensor::new([o, i], tensor.f32().to_vec()).unwrap_or(tensor),
+        _ => tensor,
+    }
 }
 
 /// Kernels `[out, in, h, w]` become `[h, w, in, out]`, matrices `[out, in]` `[in, out]`. `map`: height, width and channels of

@@ -4,6 +4,7 @@
 
 mod names;
 mod pickle;
+mod recurrent;
 
 use std::collections::HashMap;
 use std::fs;
@@ -16,8 +17,9 @@ use zip::ZipArchive;
 use super::safetensors::Tensors;
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor};
-pub use names::own_name;
+pub use names::{mobilenet_layers, own_name};
 use pickle::{Id, Node, Pickle};
+pub use recurrent::renamed;
 
 /// Reads the tensors of floats in a state dictionary, in their PyTorch layout. Where the file holds a checkpoint of more than that,
 /// the dictionary of the model in it is taken. Whole numbers (counters of batches) are left out.
