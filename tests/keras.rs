@@ -277,5 +277,5 @@ fn layers_that_are_not_known_are_told_all_at_once() {
     let (done, table, error) = ocellus(folder.path(), &["summary", &written("functional.keras"), "--device", "cpu"]);
     assert!(done && table.contains("stem/batch_normalization") && table.contains("5,260 trained"), "{table}{error}");
     let (done, _, error) = ocellus(folder.path(), &["import", &written("first.json"), "--out", "run"]);
-    assert!(!done && error.contains("--weights FILE is missing"), "{error}");
+    assert!(!done && error.contains("--weights is missing"), "{error}");
 }

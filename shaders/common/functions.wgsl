@@ -52,7 +52,11 @@ fn hard_swish_(x: V) -> V {
 fn pow_(x: V, y: V) -> V {
     let magnitude = pow(abs(x), y);
     let odd = abs(y - 2.0 * floor(y * 0.5)) == V(1.0);
-    return select(magnitude, -magnitude, (x < V(0.0)) & odd);
+    let whole = select(magnitude, -magnitude, odd);
+    // As a variable: WGSL refuses constants that are no numbers.
+    var none = 0x7fc00000u;
+    let negative = select(V(bitcast<f32>(none)), whole, y == floor(y));
+    return select(magnitude, negative, x < V(0.0));
 }
 
 fn leaky_relu_(x: V, slope: V) -> V {

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -10,7 +10,7 @@ use crate::data::{Dataset, Images, Loader, LoaderOptions, Part, Seed, open_label
 use crate::error::{Error, Result};
 use crate::report::{self, Judged};
 use crate::tasks::Evaluation;
-use crate::train::RunFolder;
+use crate::train::{Kept, RunFolder};
 
 #[derive(Args)]
 pub(super) struct Evaluate {
@@ -33,7 +33,7 @@ impl Evaluate {
     pub fn run(&self, common: &Common) -> Result<()> {
         let trained = Trained::open(&self.run, common)?;
         let mut trained = if self.tta { trained.with_views() } else { trained };
-        let (dataset, part) = self.dataset(&trained)?;
+        let (dataset, part) = held_out(&trained.kept, self.data.as_deref())?;
         common.say(format!("{} images from {}", dataset.len(), dataset.root.display()));
         let shape = trained.session.task().input();
         let images = Images::load(dataset, shape, trained.kept.settings.cache, &stop_if_interrupted)?;
@@ -49,26 +49,27 @@ impl Evaluate {
         }
         if common.json { super::print(super::json(&evaluation)?) } else { print_evaluation(&evaluation) }
     }
+}
 
-    /// The pictures, and which part of the run's own data they are.
-    fn dataset(&self, trained: &Trained) -> Result<(Dataset, Option<&'static str>)> {
-        let classes = &trained.kept.classes;
-        if let Some(path) = &self.data {
-            return Ok((open_labelled(path, Part::Test, classes)?, None));
-        }
-        let settings = &trained.kept.settings;
-        if let Some(path) = settings.test.as_ref().or(settings.val.as_ref()) {
-            let part = if settings.test.is_some() { "test" } else { "validation" };
-            return Ok((open_labelled(path, Part::Test, classes)?, Some(part)));
-        }
-        let splits = validation_part(open_data(settings.data.as_deref())?, settings)?;
-        let (part, name) = if splits.test.is_empty() { (Part::Val, "validation") } else { (Part::Test, "test") };
-        let dataset = splits.into_part(part);
-        if dataset.is_empty() {
-            return Err(Error::config("the run held no pictures out: name some to evaluate on"));
-        }
-        Ok((dataset.with_classes(classes)?, Some(name)))
+/// Pictures that a network was not trained on, in `data` or held out from its run's own, and then which part of that they are.
+///
+/// Errors: if there are none, or they have other classes.
+pub(super) fn held_out(kept: &Kept, data: Option<&Path>) -> Result<(Dataset, Option<&'static str>)> {
+    let Kept { settings, classes, .. } = kept;
+    if let Some(path) = data {
+        return Ok((open_labelled(path, Part::Test, classes)?, None));
     }
+    if let Some(path) = settings.test.as_ref().or(settings.val.as_ref()) {
+        let part = if settings.test.is_some() { "test" } else { "validation" };
+        return Ok((open_labelled(path, Part::Test, classes)?, Some(part)));
+    }
+    let splits = validation_part(open_data(settings.data.as_deref())?, settings)?;
+    let (part, name) = if splits.test.is_empty() { (Part::Val, "validation") } else { (Part::Test, "test") };
+    let dataset = splits.into_part(part);
+    if dataset.is_empty() {
+        return Err(Error::config("the run held no pictures out: name some to evaluate on"));
+    }
+    Ok((dataset.with_classes(classes)?, Some(name)))
 }
 
 fn stop_if_interrupted() -> Result<()> {

@@ -7,9 +7,11 @@ mod compare;
 mod completions;
 mod devices;
 mod evaluate;
+mod export;
 mod import;
 mod predict;
 mod progress;
+mod run;
 mod summary;
 mod train;
 mod trained;
@@ -69,6 +71,10 @@ enum Command {
     Check(check::Check),
     /// Take a network that was trained elsewhere.
     Import(import::Import),
+    /// Write a trained network for other programs.
+    Export(export::Export),
+    /// Run an ONNX network on arrays.
+    Run(run::Run),
     /// Measure a trained network on pictures whose classes are known.
     Evaluate(evaluate::Evaluate),
     /// Say what pictures show.
@@ -96,6 +102,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Augment(args) => args.run(&common),
         Command::Check(args) => args.run(&common),
         Command::Import(args) => args.run(&common),
+        Command::Export(args) => args.run(&common),
+        Command::Run(args) => args.run(&common),
         Command::Tune(args) => args.run(&common),
         Command::Evaluate(args) => args.run(&common),
         Command::Predict(args) => args.run(&common),

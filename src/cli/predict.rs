@@ -147,7 +147,8 @@ fn print_unreadable(path: String, error: &Error, common: &Common) -> Result<()> 
     Ok(())
 }
 
-fn batch(images: &[&Image]) -> Batch {
+/// Pictures that fit the network, as they are.
+pub(super) fn batch(images: &[&Image]) -> Batch {
     Batch {
         images: images.iter().flat_map(|i| i.pixels.iter().copied()).collect(),
         labels: vec![0; images.len()],

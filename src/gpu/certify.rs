@@ -56,11 +56,14 @@ impl Witness {
     }
 
     /// What is wrong with kernel number `variant`.
-    pub fn objection(&self, gpu: &Arc<Gpu>, variant: usize) -> Option<String> {
+    ///
+    /// Errors: if the op does not fit the device, whatever the kernel.
+    pub fn objection(&self, gpu: &Arc<Gpu>, variant: usize) -> Result<Option<String>> {
         let run = || lone_result(&mut lone_program(gpu, &self.graph, variant)?, &self.inputs);
         match run() {
-            Ok(result) => self.compare(&result.to_array()),
-            Err(error) => Some(error.to_string()),
+            Ok(result) => Ok(self.compare(&result.to_array())),
+            Err(error @ Error::Memory(_)) => Err(error),
+            Err(error) => Ok(Some(error.to_string())),
         }
     }
 

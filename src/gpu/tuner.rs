@@ -291,7 +291,7 @@ impl Gpu {
                 Some(witness) => witness,
                 none => none.insert(Witness::new(&candidate.op, &candidate.small_inputs(self), candidate.result)?),
             };
-            match witness.objection(gpu, number) {
+            match witness.objection(gpu, number)? {
                 Some(objection) => drop(known.failed.insert(variant, objection)),
                 None => drop(known.certified.insert(variant)),
             }

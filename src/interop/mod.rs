@@ -3,6 +3,8 @@
 mod hdf5;
 pub mod hub;
 pub mod keras;
+pub mod npy;
+pub mod onnx;
 pub mod safetensors;
 pub mod tensorboard;
 pub mod torch;

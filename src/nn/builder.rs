@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use glob::Pattern;
 use rand::RngExt;
 
@@ -6,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
 use crate::ops::{self, Padding};
 use crate::seed::Seed;
-use crate::tensor::Shape;
+use crate::tensor::{Shape, Tensor};
 
 /// A tensor of more is taken for a mistake: 4 GiB.
 const MOST_ELEMENTS: usize = 1 << 30;
@@ -35,6 +37,8 @@ pub(super) struct Declared {
     pub shape: Shape,
     pub initializer: Initializer,
     pub fans: [usize; 2],
+    /// What it starts with, rather than what the initialiser gives.
+    pub value: Option<Arc<Tensor>>,
 }
 
 /// What a layer writes its ops and parameters to.
@@ -222,6 +226,17 @@ impl<'a> Builder<'a> {
         Ok(self.graph.parameter(&full, shape))
     }
 
+    /// As [`Builder::parameter`], starting with given values.
+    ///
+    /// Errors: if it is too large.
+    pub fn parameter_from(&mut self, name: &str, start: Arc<Tensor>) -> Result<Value> {
+        let value = self.parameter(name, start.shape().clone(), Initializer::Zeros)?;
+        if let Some(declared) = self.declared.last_mut() {
+            declared.value = Some(start);
+        }
+        Ok(value)
+    }
+
     /// Adds `bias`, one number for each channel, if it is wanted.
     ///
     /// Errors: if it is too large.
@@ -254,7 +269,7 @@ impl<'a> Builder<'a> {
             return Err(self.error(format!("{name} {shape} has more than {MOST_ELEMENTS} elements")));
         }
         let name = format!("{}.{name}", self.layer);
-        self.declared.push(Declared { name: name.clone(), shape: shape.clone(), initializer, fans });
+        self.declared.push(Declared { name: name.clone(), shape: shape.clone(), initializer, fans, value: None });
         Ok(name)
     }
 }

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -29,6 +30,16 @@ pub trait Layer: Attributes + fmt::Debug + Send + Sync + 'static {
     /// What is applied to the result of [`Layer::build`].
     fn activation(&self) -> Activation {
         Activation::Linear
+    }
+
+    /// The file that its attributes name.
+    fn file(&self) -> Option<&Path> {
+        None
+    }
+
+    /// The layer of a model file in `folder`, to which the [file](Layer::file) is relative; `None` if it names none.
+    fn in_folder(&self, _folder: &Path) -> Option<Arc<dyn Layer>> {
+        None
     }
 
     /// Whether it takes two or more inputs rather than one.

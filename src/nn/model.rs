@@ -5,6 +5,7 @@ use std::sync::Arc;
 use glob::Pattern;
 
 use super::builder::{Builder, Declared, MOST_PIXELS};
+use super::layers::OnnxNetwork;
 use super::{Layer, Mode, file};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
@@ -81,13 +82,28 @@ impl Model {
         Ok(model)
     }
 
-    /// Reads a model file.
+    /// Reads a model file, or an ONNX network as it is.
     ///
     /// Errors: if it cannot be read, is no TOML, or has an unknown type, key or name; the message names the layer.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
+        if path.extension().is_some_and(|e| e == "onnx") {
+            return OnnxNetwork::model(path, None, None);
+        }
         let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
-        Self::parse(&text).map_err(|e| Error::format(path, e.to_string()))
+        let mut model = Self::parse(&text).map_err(|e| Error::format(path, e.to_string()))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        for spec in &mut model.layers {
+            if let Some(layer) = spec.layer.in_folder(folder) {
+                spec.layer = layer;
+            }
+        }
+        Ok(model)
+    }
+
+    /// The files which layers name.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.layers.iter().filter_map(|spec| spec.layer.file())
     }
 
     /// The model which a model file's text describes.
@@ -341,8 +357,11 @@ impl Model {
         let (.., declared) = self.inference(1)?;
         declared
             .into_iter()
-            .map(|Declared { name, shape, initializer, fans }| {
-                let tensor = initializer.tensor(seed, &name, &shape, fans)?;
+            .map(|Declared { name, shape, initializer, fans, value }| {
+                let tensor = match value {
+                    Some(value) => (*value).clone(),
+                    None => initializer.tensor(seed, &name, &shape, fans)?,
+                };
                 Ok((name, tensor))
             })
             .collect()

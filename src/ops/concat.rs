@@ -11,7 +11,7 @@ use crate::tensor::{Array, Meta, View, ViewMut};
 /// Any number of inputs, equal in all extents but that along `axis`. See [`concat()`].
 #[derive(Clone, Debug)]
 pub struct Concat {
-    axis: usize,
+    pub(crate) axis: usize,
 }
 
 impl Concat {

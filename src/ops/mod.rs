@@ -52,12 +52,12 @@ pub use matmul::{MatMul, matmul};
 pub use mix::{Mix, MixRow, mix};
 pub use pad::{Pad, pad};
 pub use pointwise::{
-    Piece, Pointwise, add, apply, binary, copy, div, elu, exp, gelu, hard_swish, leaky_relu, log, max, min, mul,
-    pointwise, pow, relu, relu6, sigmoid, silu, softplus, sqrt, sub, tanh, unary,
+    Piece, Pointwise, add, apply, binary, copy, div, elu, exp, formula, gelu, hard_swish, leaky_relu, log, max, min,
+    mul, pointwise, pow, relu, relu6, sigmoid, silu, softplus, sqrt, sub, tanh, unary,
 };
 pub use pool2d::{
-    AveragePool2dGrad, MaxPool2dGrad, Pool2d, Pool2dForward, average_pool2d, global_average_pool2d, global_max_pool2d,
-    max_pool2d,
+    AveragePool2dGrad, MaxPool2dGrad, Pool2d, Pool2dForward, Pooling, average_pool2d, global_average_pool2d,
+    global_max_pool2d, max_pool2d,
 };
 pub use reduce::{ArgMax, Reduce, Reduction, argmax, max_over, mean, sum, sum_to};
 pub use reshape::{Reshape, flatten, reshape};

@@ -15,8 +15,8 @@ const MOST_AXES: usize = 3;
 /// change at once. See [`pad`] and [`slice`](super::slice).
 #[derive(Clone, Debug)]
 pub struct Pad {
-    margins: Vec<[isize; 2]>,
-    value: f32,
+    pub(crate) margins: Vec<[isize; 2]>,
+    pub(crate) value: f32,
 }
 
 /// One axis of the kernel: a changed axis with all unchanged ones inside it.

@@ -30,9 +30,9 @@ pub enum Reduction {
 /// Reduces an f32 tensor over neighbouring axes. See [`sum`], [`mean`] and [`max_over`].
 #[derive(Clone, Debug)]
 pub struct Reduce {
-    reduction: Reduction,
-    axes: Range<usize>,
-    keep_dims: bool,
+    pub(crate) reduction: Reduction,
+    pub(crate) axes: Range<usize>,
+    pub(crate) keep_dims: bool,
 }
 
 /// Position of the first maximum over neighbouring axes, counted row-major along them; i32. See [`argmax`].

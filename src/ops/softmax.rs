@@ -14,7 +14,7 @@ use crate::tensor::{Array, Meta, View, ViewMut};
 /// Softmax along the last axis of an f32 tensor, or the logarithm of it.
 #[derive(Clone, Debug)]
 pub struct Softmax {
-    log: bool,
+    pub(crate) log: bool,
 }
 
 /// Gradient of [`Softmax`] from its result and the gradient with respect to that, all of one shape.

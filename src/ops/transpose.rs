@@ -38,7 +38,8 @@ impl Transpose {
         }
     }
 
-    fn swap(&self, dims: &[usize]) -> Vec<usize> {
+    /// The axes, or what belongs to them, in their new order.
+    pub(crate) fn swap(&self, dims: &[usize]) -> Vec<usize> {
         let mut dims = dims.to_vec();
         dims[self.start..self.end].rotate_left(self.middle - self.start);
         dims

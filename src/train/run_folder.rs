@@ -143,6 +143,10 @@ impl RunFolder {
         let text = toml::to_string(&config).map_err(|e| Error::config(format!("the settings do not fit TOML: {e}")))?;
         self.write("config.toml", text.as_bytes())?;
         self.write("model.toml", kept.model.to_toml()?.as_bytes())?;
+        for path in kept.model.files() {
+            let bytes = fs::read(path).map_err(|e| Error::io("read", path, e))?;
+            self.write(&path.file_name().unwrap_or_default().to_string_lossy(), &bytes)?;
+        }
         self.write("labels.txt", (kept.classes.join("\n") + "\n").as_bytes())
     }
 

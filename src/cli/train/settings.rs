@@ -7,6 +7,7 @@ use crate::cli::Common;
 use crate::data::{Augment, Cache, Dataset, Normalize, Probe, Sampling};
 use crate::error::{Error, Result};
 use crate::interop::keras;
+use crate::nn::layers::OnnxNetwork;
 use crate::nn::{Model, zoo};
 use crate::train::{Optimizer, Precision, Schedule, Settings};
 
@@ -152,7 +153,9 @@ impl Train {
     pub(super) fn model(&self, settings: &Settings, classes: usize) -> Result<Model> {
         let [h, w] = settings.image_size;
         let input = [h, w, settings.channels];
-        let model = if is_file(&settings.model) {
+        let model = if settings.model.ends_with(".onnx") {
+            OnnxNetwork::model(Path::new(&settings.model), Some(input), Some(classes))?
+        } else if is_file(&settings.model) {
             let mut model = open_model(&settings.model, Some(settings.image_size))?;
             model.input = input;
             model
@@ -223,8 +226,8 @@ fn defaults(model: Option<String>, probe: Probe) -> Result<Settings> {
 }
 
 pub(in crate::cli) fn is_file(model: &str) -> bool {
-    let toml = Path::new(model).extension().is_some_and(|e| e == "toml");
-    toml || keras::is_network(model) || model.contains(std::path::MAIN_SEPARATOR)
+    let ours = Path::new(model).extension().is_some_and(|e| e == "toml" || e == "onnx");
+    ours || keras::is_network(model) || model.contains(std::path::MAIN_SEPARATOR)
 }
 
 /// A model file of ours, or a network of Keras's; `size` is that of pictures where the latter leaves it open.

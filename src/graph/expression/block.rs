@@ -52,6 +52,8 @@ impl Function {
             Self::Neg => unary(x, output, |x| -x),
             Self::Abs => unary(x, output, f32::abs),
             Self::Sign => unary(x, output, |x| truth(x > 0.0) - truth(x < 0.0)),
+            Self::Floor => unary(x, output, f32::floor),
+            Self::Round => unary(x, output, f32::round_ties_even),
             Self::Exp => unary(x, output, exp),
             Self::Log => unary(x, output, f32::ln),
             Self::Sqrt => unary(x, output, f32::sqrt),

@@ -12,6 +12,10 @@ pub enum Function {
     Neg,
     Abs,
     Sign,
+    /// The largest whole number which is not larger.
+    Floor,
+    /// The nearest whole number; of two equally near ones the even.
+    Round,
     Exp,
     Log,
     Sqrt,
@@ -49,11 +53,13 @@ const NORMAL_PEAK: f32 = 0.398_942_3;
 
 impl Function {
     /// Every function, for tests.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         F::Identity,
         F::Neg,
         F::Abs,
         F::Sign,
+        F::Floor,
+        F::Round,
         F::Exp,
         F::Log,
         F::Sqrt,
@@ -99,6 +105,8 @@ impl Function {
             F::Neg => -x,
             F::Abs => x.abs(),
             F::Sign => truth(x > 0.0) - truth(x < 0.0),
+            F::Floor => x.floor(),
+            F::Round => x.round_ties_even(),
             F::Exp => x.exp(),
             F::Log => x.ln(),
             F::Sqrt => x.sqrt(),
@@ -154,7 +162,7 @@ impl Function {
             F::Less => format!("select(V(0.0), V(1.0), {} < {})", a[0], a[1]),
             F::Select => format!("select({}, {}, {} != V(0.0))", a[2], a[1], a[0]),
             F::Rsqrt => format!("inverseSqrt({})", a[0]),
-            F::Abs | F::Sign | F::Exp | F::Log | F::Sqrt | F::Min | F::Max => {
+            F::Abs | F::Sign | F::Floor | F::Round | F::Exp | F::Log | F::Sqrt | F::Min | F::Max => {
                 format!("{}({})", format!("{self:?}").to_lowercase(), a.join(", "))
             }
             _ => format!("{}_({})", snake_case(&format!("{self:?}")), a.join(", ")),
@@ -212,7 +220,7 @@ impl Function {
             (F::Elu, _) => g * (x().with(F::Min, 0.0).call(F::Exp) - 1.0),
             (F::Select, 1) => x().select(g, 0.0),
             (F::Select, 2) => x().select(0.0, g),
-            (F::Sign | F::Equal | F::Less | F::Select, _) => return None,
+            (F::Sign | F::Floor | F::Round | F::Equal | F::Less | F::Select, _) => return None,
             _ => unreachable!("{self:?} has no argument {of}"),
         })
     }

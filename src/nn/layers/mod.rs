@@ -13,6 +13,7 @@ mod global_pooling;
 mod layer_scale;
 mod merge;
 mod normalization;
+mod onnx;
 mod permute;
 mod pooling;
 mod prelu;
@@ -37,6 +38,7 @@ pub use global_pooling::{GlobalAveragePooling2D, GlobalMaxPooling2D};
 pub use layer_scale::LayerScale;
 pub use merge::{Add, Average, Concatenate, Maximum, Multiply};
 pub use normalization::{GroupNormalization, LayerNormalization, RmsNormalization};
+pub use onnx::OnnxNetwork;
 pub use permute::Permute;
 pub use pooling::{AveragePooling2D, MaxPooling2D};
 pub use prelu::PReLU;
@@ -91,6 +93,7 @@ pub const TYPES: &[LayerType] = &[
     LayerType::of::<UpSampling2D>("up_sampling2d"),
     LayerType::of::<ZeroPadding2D>("zero_padding2d"),
     LayerType::of::<Rescaling>("rescaling"),
+    LayerType::of::<OnnxNetwork>("onnx"),
 ];
 
 /// For attributes that are on unless switched off.

@@ -9,8 +9,8 @@ use crate::tensor::{Array, Meta, View, ViewMut};
 /// The op of [`conv2d_grad_input`].
 #[derive(Clone, Debug)]
 pub struct Conv2dGradInput {
-    pub(super) conv: Conv2d,
-    pub(super) input: [usize; 2],
+    pub(crate) conv: Conv2d,
+    pub(crate) input: [usize; 2],
     pub(super) epilogue: Option<Expression>,
 }
 

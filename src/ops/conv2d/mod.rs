@@ -149,7 +149,7 @@ fn expect_floats(inputs: &[&Meta]) -> Result<()> {
 /// The op of [`conv2d`].
 #[derive(Clone, Debug)]
 pub struct Conv2dForward {
-    conv: Conv2d,
+    pub(crate) conv: Conv2d,
     epilogue: Option<Expression>,
 }
 

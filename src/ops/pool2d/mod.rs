@@ -32,16 +32,18 @@ pub struct Pool2d {
 
 /// What becomes of the pixels under a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pooling {
+pub enum Pooling {
+    /// Their maximum.
     Max,
+    /// Their mean.
     Average,
 }
 
 /// Pools x `[n, h, w, c]`. See [`max_pool2d`] and [`average_pool2d`].
 #[derive(Clone, Debug)]
 pub struct Pool2dForward {
-    pooling: Pooling,
-    pool: Pool2d,
+    pub(crate) pooling: Pooling,
+    pub(crate) pool: Pool2d,
 }
 
 impl Pool2dForward {

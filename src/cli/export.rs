@@ -1,0 +1,152 @@
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+
+use super::evaluate::held_out;
+use super::predict::batch;
+use super::trained::Trained;
+use super::{Common, print};
+use crate::atomic;
+use crate::data::{Image, Source};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::interop::onnx::{Element, Network, Session, Values, export};
+use crate::interop::safetensors;
+use crate::nn::Mode;
+use crate::tensor::{Array, Meta, Tensor};
+
+/// Writes a trained network for other programs.
+#[derive(Args)]
+pub(super) struct Export {
+    /// A run folder, or a weights file in one.
+    run: PathBuf,
+    /// What to write: onnx takes bytes of RGB pictures of any size and gives probabilities; safetensors holds the weights alone.
+    #[arg(long, value_enum, default_value_t = Format::Onnx)]
+    format: Format,
+    /// The file to write.
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+    /// Pictures with known classes to check the file on; without it, those that the run held out.
+    #[arg(long, value_name = "DATA")]
+    data: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Format {
+    Onnx,
+    Safetensors,
+}
+
+/// Pictures on which the file is compared with the network, at most.
+const CHECKED: usize = 32;
+/// Most by which a probability may differ.
+const ALLOWED: f64 = 1e-4;
+
+impl Export {
+    pub fn run(&self, common: &Common) -> Result<()> {
+        let mut trained = Trained::open(&self.run, common)?;
+        let tensors = trained.session.weights().tensors()?;
+        if self.format == Format::Safetensors {
+            safetensors::save(&self.output, tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)))?;
+            return print(format!("{}: {} tensors", self.output.display(), tensors.len()));
+        }
+        let bytes = onnx(&trained, tensors.into_iter().collect())?;
+        let network = Network::parse(&bytes, None).map_err(|message| Error::format(&self.output, message))?;
+        let sources = self.pictures(&trained, common)?;
+        let difference = compare(&mut trained, network, &sources)?;
+        let over = format!("largest difference of a probability over {} pictures: {difference:.1e}", sources.len());
+        if difference.is_nan() || difference > ALLOWED {
+            let message =
+                format!("not written, as it does not give what the network gives: {over}, {ALLOWED:.0e} allowed");
+            return Err(Error::format(&self.output, message));
+        }
+        atomic::write(&self.output, &bytes).map_err(|e| Error::io("write", &self.output, e))?;
+        print(format!("{}: {:.1} MB, {over}", self.output.display(), bytes.len() as f64 / 1e6))
+    }
+
+    /// Evenly spread over what is to be checked; where there is nothing, made of noise.
+    fn pictures(&self, trained: &Trained, common: &Common) -> Result<Vec<Image>> {
+        let found = held_out(&trained.kept, self.data.as_deref());
+        let dataset = match found {
+            Ok((dataset, _)) if !dataset.is_empty() => dataset,
+            Err(error) if self.data.is_some() => return Err(error),
+            _ => {
+                common.say("no pictures at hand: checked on noise; --data names better ones");
+                return Ok(noise(trained.session.task().input()));
+            }
+        };
+        let every = dataset.len().div_ceil(CHECKED).max(1);
+        let sources: Vec<&Source> = dataset.samples.iter().step_by(every).map(|s| &s.source).collect();
+        let images: Vec<Image> = sources.into_iter().filter_map(|source| source.image().ok()).collect();
+        if images.is_empty() {
+            return Err(Error::format(&dataset.root, "holds no picture that could be read"));
+        }
+        Ok(images)
+    }
+}
+
+fn noise([height, width, _]: [usize; 3]) -> Vec<Image> {
+    let image = |number: usize| {
+        let size = [height + 7 * number, width + 5 * number];
+        let mut state = number as u32 + 1;
+        let mut byte = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        Image { size, channels: 3, pixels: (0..size[0] * size[1] * 3).map(|_| byte()).collect() }
+    };
+    (0..4).map(image).collect()
+}
+
+fn onnx(trained: &Trained, weights: HashMap<String, Tensor>) -> Result<Vec<u8>> {
+    let task = trained.session.task();
+    let picture = task.input();
+    let network = |n: usize| {
+        let mut graph = Graph::new();
+        let [h, w, c] = picture;
+        let input = graph.input("pixels", Meta::f32([n, h, w, c]));
+        let built = task.model.build(&mut graph, input, Mode::Inference)?;
+        let output = match task.model.ends_in_probabilities() || graph.shape(built.output).last() == 1 {
+            true => built.output,
+            false => crate::ops::softmax(&mut graph, built.output)?,
+        };
+        graph.output(export::Classifier::OUTPUT, output);
+        Ok((graph, input, output))
+    };
+    export::Classifier {
+        network: &network,
+        weights: &weights,
+        picture,
+        mean: &task.normalization.mean,
+        std: &task.normalization.std,
+        temperature: task.calibration.map_or(1.0, |c| c.temperature),
+        labels: &task.classes,
+    }
+    .to_onnx()
+}
+
+/// The largest difference between the network's probabilities and those of its file, each given whole pictures.
+fn compare(trained: &mut Trained, network: Network, images: &[Image]) -> Result<f64> {
+    let mut session = Session::new(Arc::new(network), &Device::Cpu);
+    let shape = trained.session.task().input();
+    let mut worst = 0.0_f64;
+    for image in images {
+        let fitted = image.clone().fit(shape)?;
+        let outputs = trained.session.infer(&batch(&[&fitted]))?;
+        let wanted = trained.session.task().predictions(&outputs[1]);
+        let [height, width] = image.size;
+        let rgb = image.clone().fit([height, width, 3])?;
+        let data = rgb.pixels.iter().map(|&byte| f64::from(byte)).collect();
+        let array = Array { shape: [1, height, width, 3].into(), data };
+        let given = [(export::Classifier::INPUT.to_owned(), Values { element: Element::Uint8, array })];
+        let found = session.run(&given)?;
+        for (a, &b) in found[0].array.data.iter().zip(&wanted[0].probabilities) {
+            let difference = (a - f64::from(b)).abs();
+            worst = if difference.is_nan() { f64::NAN } else { worst.max(difference) };
+        }
+    }
+    Ok(worst)
+}
