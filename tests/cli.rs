@@ -576,6 +576,41 @@ fn a_search_finds_settings_and_is_taken_up() {
 }
 
 #[test]
+fn networks_of_the_zoo_have_a_width_to_set() {
+    let folder = pictures(6);
+    let at = folder.path();
+    let summary = |arguments: &[&str]| {
+        let mut command = ocellus(at);
+        command.args(["summary", "--device", "cpu"]).args(arguments);
+        command
+    };
+    let lines = json_lines(&stdout(&mut summary(&["mobilenet_v2", "--classes", "1000", "--width", "0.5", "--json"])));
+    assert_eq!(lines[0]["trained"], 1_968_680);
+    assert!(stdout(&mut summary(&["unet", "--image-size", "32", "--width", "0.25"])).contains("MiB to train"));
+
+    let short = ["--image-size", "16", "--epochs", "1", "--batch-size", "4", "--device", "cpu"];
+    let usual = ["train", "photos", "--model", "resnet20"];
+    stdout(ocellus(at).args(usual).args(short).args(["--width", "0.5", "--out", "narrow"]));
+    let config = fs::read_to_string(at.join("narrow/config.toml")).unwrap();
+    assert!(config.contains("width = 0.5"), "{config}");
+    let narrow = fs::read_to_string(at.join("narrow/model.toml")).unwrap();
+    assert!(narrow.contains("filters = 8"), "{narrow}");
+    stdout(ocellus(at).args(["train", "--config", "narrow/config.toml", "--out", "again"]));
+    assert_eq!(fs::read_to_string(at.join("again/model.toml")).unwrap(), narrow);
+
+    fs::write(at.join("space.toml"), "width = [0.25, 0.5]\n").unwrap();
+    let search =
+        ["tune", "photos", "--model", "vgg-small", "--space", "space.toml", "--method", "grid", "--val", "0.25"];
+    let lines = json_lines(&stdout(ocellus(at).args(search).args(short).args(["--json", "--out", "search"])));
+    assert_eq!((&lines[0]["options"]["width"], &lines[1]["options"]["width"]), (&"0.25".into(), &"0.5".into()));
+
+    demand_error(&mut summary(&["lenet", "--width", "2"]), &["lenet is of one width", "mobilenet_v2"]);
+    demand_error(&mut summary(&["narrow", "--width", "2"]), &["--width is for networks of the zoo"]);
+    demand_error(&mut train(at, ["--width", "2"]), &["--width is for networks of the zoo"]);
+    demand_error(ocellus(at).args(usual).args(["--width", "0"]), &["above 0"]);
+}
+
+#[test]
 fn completions_for_shells() {
     let folder = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish"] {

@@ -1,9 +1,13 @@
 //! Networks from layers and files: names, defaults, parameters, shapes, errors.
 
+mod common;
+
 use std::collections::HashMap;
 use std::path::Path;
 
-use ocellus::graph::{Graph, Kind, evaluate};
+use common::devices;
+use ocellus::device::Device;
+use ocellus::graph::{Ending, Graph, Kind, Layout, evaluate};
 use ocellus::nn::layers::{
     Add, AveragePooling2D, BatchNormalization, Concatenate, Conv2D, Dense, DepthwiseConv2D, Dropout, MaxPooling2D,
     SeparableConv2D, ZeroPadding2D,
@@ -11,7 +15,7 @@ use ocellus::nn::layers::{
 use ocellus::nn::{Activation, Initializer, Layer, Mode, Model, Sequential, layers, zoo};
 use ocellus::ops::Padding;
 use ocellus::seed::Seed;
-use ocellus::tensor::{Array, Meta};
+use ocellus::tensor::{Array, DType, Meta, Shape, Tensor};
 
 const RESIDUAL: &str = r#"
 input = [8, 6, 3]
@@ -74,7 +78,7 @@ fn a_model_file_is_read_and_written_back_the_same() {
 #[test]
 fn every_network_of_the_zoo_survives_its_file() {
     for entry in zoo::ENTRIES {
-        let model = (entry.build)([96, 80, 3], 7);
+        let model = entry.build([96, 80, 3], 7);
         let again = Model::parse(&model.to_toml().unwrap()).unwrap();
         assert_eq!(again.summary().unwrap(), model.summary().unwrap(), "{}", entry.name);
         assert_eq!(again.to_toml().unwrap(), model.to_toml().unwrap(), "{}", entry.name);
@@ -209,8 +213,56 @@ fn zoo_networks_have_the_published_number_of_parameters() {
     ] {
         assert_eq!(trained(name, [224, 224, 3], 1000), parameters, "{name}");
     }
+    // As milesial's Pytorch-UNet for one channel of results, and for three.
+    assert_eq!(trained("unet", [256, 256, 3], 2), 31_037_633);
+    assert_eq!(trained("unet", [250, 37, 3], 3), 31_037_633 + 2 * 65);
+    // Kernels 9 (3 32 + 32 64 + 64 128) down, 128 16 and 16 9 128 around the code, 9 (128 64 + 64 32 + 32 3) up; biases.
+    let biases = 32 + 64 + 128 + 16 + 128 + 64 + 32 + 3;
+    assert_eq!(trained("autoencoder", [30, 21, 3], 2), 93_024 + 2048 + 18_432 + 93_024 + biases);
+    // The same convolutions down, 128 9 128 + 128 first on the way up; dense layers between 8192 and 64.
+    let convolutions = 93_024 + 224 + 147_584 + 73_792 + 18_464 + 867;
+    assert_eq!(trained("vae", [64, 64, 3], 2), convolutions + 2 * (8192 * 64 + 64) + 64 * 8192 + 8192);
+    // The paper's 8.3 million. Convolutions with biases, two batch-norms; 2 LSTMs of 4 256 (512 + 256) + 4 256 and a dense
+    // layer from 512 to 256; 2 of 4 256 (256 + 256) + 4 256; from 512 to 37.
+    let convolutions = 640 + 73_856 + 295_168 + 590_080 + 1_180_160 + 2_359_808 + 1_049_088 + 2 * 1024;
+    let reading = 2 * 787_456 + 131_328 + 2 * 525_312 + 512 * 37 + 37;
+    assert_eq!(trained("crnn", [32, 100, 1], 37), convolutions + reading);
+    assert_eq!(convolutions + reading, 8_326_693);
     // 2 for each channel of the 20 batch-norms: 2 (5 64 + 5 128 + 5 256 + 5 512).
     assert_eq!(zoo::build("resnet18", [224, 224, 3], 1000).unwrap().summary().unwrap().untrained, 9600);
+}
+
+#[test]
+fn networks_come_in_other_widths() {
+    let trained = |name: &str, classes: usize, width: f64| {
+        zoo::build_scaled(name, [224, 224, 3], classes, width).unwrap().summary().unwrap().trained
+    };
+    // As in Keras, whose 0.5 and 1.4 are timm's mobilenetv2_050 and mobilenetv2_140.
+    for (name, width, parameters) in [
+        ("mobilenet_v2", 0.5, 1_968_680),
+        ("mobilenet_v2", 0.75, 2_636_424),
+        ("mobilenet_v2", 1.4, 6_108_776),
+        ("mobilenet_v3_small", 0.75, 2_041_872),
+        ("mobilenet_v3_large", 0.75, 3_993_528),
+    ] {
+        assert_eq!(trained(name, 1000, width), parameters, "{name} {width}");
+    }
+    // 9 (3 32 + 6 32² + 32 64 + 5 64² + 64 128 + 5 128²) + 32 64 + 64 128; 7 batch-norms each of 2 (32 + 64 + 128); 128 10 + 10.
+    assert_eq!(trained("resnet20", 10, 2.0), 1_069_920 + 10_240 + 3136 + 1290);
+    assert_eq!(trained("resnet20", 10, 1.0), 272_474);
+    // 16 1.3 = 20.8, next to 24 among the multiples of 8.
+    let network = zoo::build_scaled("resnet20", [32, 32, 3], 10, 1.3).unwrap();
+    assert_eq!(network.summary().unwrap().layers[0].output, [32, 32, 24]);
+    for entry in zoo::ENTRIES {
+        if let Ok(network) = zoo::build_scaled(entry.name, [96, 80, 3], 7, 0.3) {
+            network.summary().unwrap();
+        }
+    }
+    let error = |name: &str, width: f64| zoo::build_scaled(name, [224, 224, 3], 2, width).unwrap_err().to_string();
+    assert!(error("lenet", 0.5).contains("lenet is of one width; others can be set for vgg-small, resnet20"));
+    for width in [0.0, -1.0, 17.0, f64::NAN] {
+        assert!(error("resnet20", width).contains("above 0 and at most 16"), "{width}");
+    }
 }
 
 #[test]
@@ -271,6 +323,14 @@ fn errors_name_the_layer_and_the_remedy() {
         (&["type = 'batch_normalization'\nmomentum = 1.5"], &["momentum must be between 0 and 1"]),
         (&["type = 'reshape'\ntarget_shape = [5, -1]"], &["reshape \"reshape\"", "8x6x3", "144", "[5, -1]"]),
         (&["type = 'concatenate'\naxis = 0\ninputs = ['input', 'input']"], &["concatenate \"concatenate\"", "axis 0"]),
+        (
+            &[
+                "type = 'flatten'",
+                "type = 'flatten'\nname = 'b'\ninputs = ['input']",
+                "type = 'sampling'\ninputs = ['b', 'b', 'flatten']",
+            ],
+            &["sampling \"sampling\"", "two inputs: means, and logarithms of variances"],
+        ),
         (&["type = 'add'"], &["add \"add\"", "two or more", "gets 1"]),
         (&["type = 'flatten'\ninputs = ['input', 'input']"], &["flatten \"flatten\"", "takes one input, but gets 2"]),
         (&["type = 'flatten'\ninputs = ['inptu']"], &["flatten \"flatten\"", "no input \"inptu\"", "input"]),
@@ -332,7 +392,7 @@ fn sources(model: &Model, training: bool) -> (Vec<String>, Vec<String>) {
 #[test]
 fn training_and_inference_have_the_same_weights_in_the_same_order() {
     for entry in zoo::ENTRIES {
-        let model = (entry.build)([96, 80, 3], 5);
+        let model = entry.build([96, 80, 3], 5);
         assert_eq!(sources(&model, true), sources(&model, false), "{}", entry.name);
         assert!(!sources(&model, true).0.is_empty());
     }
@@ -432,6 +492,25 @@ fn forward(model: &Model, input: &Array, weight: impl Fn(&str) -> Vec<f64>) -> A
         }
     }
     evaluate(&graph, &given)[built.output.index()].clone()
+}
+
+/// The same on a device, in f32.
+fn forward_on(device: &Device, model: &Model, input: &Array, weight: impl Fn(&str) -> Vec<f64>) -> Array {
+    let mut graph = Graph::new();
+    let images = graph.input("images", Meta::f32(input.shape.clone()));
+    let built = model.build(&mut graph, images, Mode::Inference).unwrap();
+    graph.output("output", built.output);
+    let weights = device.weights(Layout::parameters(&graph), Layout::states(&graph), 0).unwrap();
+    let tensor = |(name, shape): (String, Shape)| {
+        let values = Array { data: weight(&name), shape };
+        (name, Tensor::from_array(&values, DType::F32))
+    };
+    let given: HashMap<String, Tensor> = model.tensors().unwrap().into_iter().map(tensor).collect();
+    weights.set(|name| given.get(name)).unwrap();
+    let mut program = device.compile_with(&graph, &weights, Ending::Nothing, device.passes()).unwrap();
+    program.poison();
+    let outputs = program.execute(&[("images", Tensor::from_array(input, DType::F32).bytes())]).unwrap();
+    outputs[0].to_array()
 }
 
 fn close(found: &[f64], expected: &[f64]) {
@@ -535,6 +614,37 @@ fn training_normalises_by_the_batch_and_keeps_running_statistics() {
 }
 
 #[test]
+fn sampling_draws_in_training_and_adds_the_divergence_to_the_loss() {
+    let mut model = Model::new([1, 40, 50]);
+    let mean = model.named("mean", layers::Rescaling { scale: 2.0, offset: 0.0 }, [Model::INPUT]);
+    let log_variance = model.named("log_variance", layers::Rescaling { scale: 0.0, offset: -1.0 }, [Model::INPUT]);
+    model.named("draw", layers::Sampling { kl_weight: 0.5 }, [&mean, &log_variance]);
+    let image = Array::from_fn(&[1, 1, 40, 50].into(), |i| (i % 3) as f64);
+    let means = image.map(|x| 2.0 * x);
+    close(&forward(&model, &image, |_| Vec::new()).data, &means.data);
+    let draw = |seed: u32, number: f64| {
+        let mut graph = Graph::new();
+        let images = graph.input("images", Meta::f32([1, 1, 40, 50]));
+        let step = graph.input("step", Meta::i32([2]));
+        let built = model.build(&mut graph, images, Mode::Training { step, seed }).unwrap();
+        let step_number = Array { shape: [2].into(), data: vec![number, 0.0] };
+        let values = evaluate(&graph, &HashMap::from([(images, image.clone()), (step, step_number)]));
+        let [loss] = built.losses[..] else { panic!("{:?}", built.losses) };
+        let drawn = values[built.output.index()].data.iter().zip(&means.data).map(|(y, mean)| y - mean);
+        (drawn.collect::<Vec<f64>>(), values[loss.index()].data.clone())
+    };
+    let (noise, loss) = draw(1, 7.0);
+    let variance = (-1.0_f64).exp();
+    let expected: f64 = means.data.iter().map(|mean| 0.5 * 0.5 * (mean * mean + variance - 1.0 + 1.0)).sum();
+    assert!(loss.len() == 1 && (loss[0] - expected).abs() < 1e-6 * expected, "{loss:?}, {expected}");
+    let found = noise.iter().map(|x| x * x).sum::<f64>() / noise.len() as f64;
+    // Four standard deviations of the mean of 2000 squares.
+    assert!((found / variance - 1.0).abs() < 4.0 * (2.0_f64 / 2000.0).sqrt(), "{found}, {variance}");
+    assert_eq!(noise, draw(1, 7.0).0);
+    assert!(noise != draw(2, 7.0).0 && noise != draw(1, 8.0).0);
+}
+
+#[test]
 fn dropout_layers_differ_and_follow_the_seed() {
     let masks = |seed: u32| {
         let model: Model = Sequential::new([4, 4, 4]).dropout(0.5).dropout(0.5).into();
@@ -596,19 +706,26 @@ fn layers_compute_what_keras_does() {
     let extents = |value: &serde_json::Value| numbers(value).into_iter().map(|v| v as usize).collect::<Vec<_>>();
     let shape = extents(&recorded["input_shape"]);
     let cases = recorded["cases"].as_array().unwrap();
-    assert_eq!(cases.len(), 28);
+    assert_eq!(cases.len(), 46);
+    let devices = devices();
     for case in cases {
         let text = case["layer"].as_str().unwrap();
-        let rows = "[[layer]]\ntype = \"reshape\"\ntarget_shape = [5, 24]\n";
-        let before = if text.contains("units") { rows } else { "" };
+        let before = case["before"].as_str().unwrap();
         let text = format!("input = {:?}\n{before}[[layer]]\nname = \"layer\"\n{text}\n", &shape[1..]);
         let model = Model::parse(&text).unwrap();
         let input = Array { shape: shape.as_slice().into(), data: numbers(&case["input"]) };
         let weight = |name: &str| numbers(&case["weights"][name.trim_start_matches("layer.")]);
-        let output = forward(&model, &input, weight);
-        assert_eq!(output.shape.dims(), extents(&case["shape"]), "{text}");
-        for (found, expected) in output.data.iter().zip(numbers(&case["output"])) {
-            assert!((found - expected).abs() < 1e-5 * expected.abs().max(1.0), "{text}: {found} is not {expected}");
+        let expected = numbers(&case["output"]);
+        let demand = |how: &str, output: &Array| {
+            assert_eq!(output.shape.dims(), extents(&case["shape"]), "{text}");
+            for (found, expected) in output.data.iter().zip(&expected) {
+                let off = (found - expected).abs();
+                assert!(off < 1e-5 * expected.abs().max(1.0), "{how}: {text}: {found} is not {expected}");
+            }
+        };
+        demand("in f64", &forward(&model, &input, weight));
+        for device in &devices {
+            demand(&device.name(), &forward_on(device, &model, &input, weight));
         }
         assert_eq!(Model::parse(&model.to_toml().unwrap()).unwrap().to_toml().unwrap(), model.to_toml().unwrap());
     }

@@ -2,14 +2,18 @@
 //! gives the same bits.
 
 mod common;
+#[path = "common/gradients.rs"]
+mod gradients;
 
 use common::{batch, devices};
+use gradients::{demand_gradients, gradients};
 use ocellus::data::{Normalization, Seed};
 use ocellus::device::{Arena, Device};
-use ocellus::graph::{Ending, Graph, Layout, Passes, Place, Plan, evaluate, optimize};
+use ocellus::graph::{Layout, Passes, Place, Plan, optimize};
 use ocellus::nn::{Model, zoo};
+use ocellus::ops::AugmentRow;
 use ocellus::tasks::Classifier;
-use ocellus::tensor::Array;
+use ocellus::tensor::{DType, Meta, Tensor};
 use ocellus::train::{Adam, Optimizer, Session, Task};
 
 const N: usize = 4;
@@ -32,21 +36,16 @@ fn labels(seed: u32, n: usize) -> Vec<i32> {
     (0..n as u32).map(|i| ((i * 7 + seed) % 10) as i32).collect()
 }
 
-/// Loss and gradients of one step, without an optimizer.
-fn gradients(device: &Device, graph: &Graph, model: &Model, passes: Passes) -> (f32, Vec<f32>) {
-    let weights = device.weights(Layout::parameters(graph), Layout::states(graph), 0).unwrap();
-    let initial = model.initialize(Seed(1)).unwrap();
-    weights.set(|name| initial.get(name)).unwrap();
-    let mut program = device.compile_with(graph, &weights, Ending::Nothing, passes).unwrap();
-    program.poison();
+/// What a training graph is fed.
+fn given() -> Vec<(&'static str, Tensor)> {
     let batch = batch(pixels(5, N), labels(5, N));
-    program.feed("images", &batch.images).unwrap();
-    program.feed("rows", bytemuck::cast_slice(&batch.rows)).unwrap();
-    program.feed("labels", bytemuck::cast_slice(&batch.labels)).unwrap();
-    program.feed("step", bytemuck::bytes_of(&[1_i32, 0])).unwrap();
-    program.run(&[]).unwrap();
-    let outputs = program.take_result().unwrap().unwrap();
-    (outputs[0].f32()[0], weights.read(Arena::Gradients).unwrap())
+    let tensor = |meta: Meta, bytes: &[u8]| Tensor::from_bytes(&meta, bytes).unwrap();
+    vec![
+        ("images", tensor(Meta::new([N, 16, 16, 3], DType::U8), &batch.images)),
+        ("rows", tensor(Meta::f32([N, AugmentRow::LEN]), bytemuck::cast_slice(&batch.rows))),
+        ("labels", tensor(Meta::i32([N]), bytemuck::cast_slice(&batch.labels))),
+        ("step", tensor(Meta::i32([2]), bytemuck::bytes_of(&[1_i32, 0]))),
+    ]
 }
 
 #[test]
@@ -54,8 +53,8 @@ fn passes_change_no_result() {
     let model = resnet();
     let graph = classifier(model.clone()).training_graph(N, 0).unwrap();
     for device in devices() {
-        let (loss, plain) = gradients(&device, &graph, &model, Passes::NONE);
-        let (fused_loss, fused) = gradients(&device, &graph, &model, device.passes());
+        let (loss, plain) = gradients(&device, &graph, &model, &given(), Passes::NONE);
+        let (fused_loss, fused) = gradients(&device, &graph, &model, &given(), device.passes());
         assert!(loss.is_finite() && loss > 0.5);
         assert!((loss - fused_loss).abs() < 1e-5 * loss, "{}: loss {loss}, fused {fused_loss}", device.name());
         let largest = plain.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
@@ -153,45 +152,124 @@ activation = "softmax"
 fn many_layers_train_the_same_on_every_device_and_by_the_slope_of_the_loss() {
     let model = Model::parse(MANY).unwrap();
     let graph = classifier(model.clone()).training_graph(N, 0).unwrap();
-    let devices = devices();
-    let (loss, expected) = gradients(&devices[0], &graph, &model, Passes::NONE);
-    let largest = expected.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
-    for device in &devices {
-        let (found_loss, found) = gradients(device, &graph, &model, device.passes());
-        assert!((found_loss - loss).abs() < 1e-5 * loss, "{}: {found_loss} and {loss}", device.name());
-        for (i, (a, b)) in expected.iter().zip(&found).enumerate() {
-            assert!((a - b).abs() < 1e-4 * largest, "{}: gradient {i}: {a} and {b}", device.name());
-        }
-    }
-    // A step against the gradient lowers the loss by what the gradient says: in f64, as far as the curve is straight.
-    let initial = model.initialize(Seed(1)).unwrap();
-    let layout = Layout::parameters(&graph);
-    let batch = batch(pixels(5, N), labels(5, N));
-    let loss_after = |length: f64| {
-        let mut given = std::collections::HashMap::new();
-        for (value, node) in graph.iter() {
-            let data: Vec<f64> = match node.name.as_str() {
-                "images" => batch.images.iter().map(|&x| f64::from(x)).collect(),
-                "rows" => bytemuck::cast_slice::<_, f32>(&batch.rows).iter().map(|&x| f64::from(x)).collect(),
-                "labels" => batch.labels.iter().map(|&x| f64::from(x)).collect(),
-                "step" => vec![1.0, 0.0],
-                name => match (layout.find(name), node.op().is_none() && initial.contains_key(name)) {
-                    (Some(entry), true) => {
-                        let moved =
-                            |(i, &x): (usize, &f32)| f64::from(x) - length * f64::from(expected[entry.offset + i]);
-                        initial[name].f32().iter().enumerate().map(moved).collect()
-                    }
-                    _ => continue,
-                },
-            };
-            given.insert(value, Array { shape: node.meta.shape.clone(), data });
-        }
-        evaluate(&graph, &given)[graph.outputs()[0].1.index()].data[0]
+    demand_gradients(&graph, &model, &given());
+}
+
+/// Of every layer that reads sequences or resizes, but those that are unrolled.
+const SEQUENCES: &str = r#"
+input = [16, 16, 3]
+[[layer]]
+type = "resizing"
+height = 12
+width = 9
+[[layer]]
+type = "instance_normalization"
+[[layer]]
+type = "up_sampling2d"
+size = [1, 2]
+interpolation = "bilinear"
+[[layer]]
+name = "smaller"
+type = "resizing"
+height = 5
+width = 20
+interpolation = "nearest"
+[[layer]]
+name = "rows"
+type = "reshape"
+target_shape = [20, 15]
+[[layer]]
+name = "conv"
+type = "conv1d"
+filters = 8
+kernel = 3
+padding = "causal"
+dilation = 2
+activation = "tanh"
+[[layer]]
+type = "max_pool1d"
+[[layer]]
+name = "strided"
+type = "conv1d"
+filters = 6
+kernel = 3
+strides = 2
+padding = "same"
+groups = 2
+inputs = ["conv"]
+[[layer]]
+type = "average_pool1d"
+size = 3
+strides = 2
+padding = "same"
+[[layer]]
+name = "whole"
+type = "activation"
+activation = "relu"
+inputs = ["max_pooling1d"]
+[[layer]]
+type = "cross_attention"
+heads = 2
+inputs = ["whole", "average_pooling1d"]
+[[layer]]
+name = "mean"
+type = "global_average_pool1d"
+[[layer]]
+name = "largest"
+type = "global_max_pool1d"
+inputs = ["cross_attention"]
+[[layer]]
+type = "concatenate"
+inputs = ["mean", "largest"]
+[[layer]]
+type = "dense"
+units = 10
+activation = "softmax"
+"#;
+
+#[test]
+fn layers_for_sequences_train_the_same_on_every_device_and_by_the_slope_of_the_loss() {
+    let model = Model::parse(SEQUENCES).unwrap();
+    let graph = classifier(model.clone()).training_graph(N, 0).unwrap();
+    demand_gradients(&graph, &model, &given());
+}
+
+#[test]
+fn an_embedding_trains_by_the_slope_of_the_loss() {
+    let text = "input = [16, 16, 3]\n\
+         [[layer]]\ntype = \"max_pool2d\"\nsize = 4\n\
+         [[layer]]\ntype = \"embedding\"\ninput_dim = 256\noutput_dim = 4\n\
+         [[layer]]\ntype = \"flatten\"\n\
+         [[layer]]\ntype = \"dense\"\nunits = 10\nactivation = \"softmax\"\n";
+    let model = Model::parse(text).unwrap();
+    // Bytes as they are.
+    let raw = Normalization { mean: vec![0.0; 3], std: vec![1.0 / 255.0; 3] };
+    let classifier = Classifier { normalization: raw, ..classifier(model.clone()) };
+    demand_gradients(&classifier.training_graph(N, 0).unwrap(), &model, &given());
+}
+
+#[test]
+fn a_classifier_counts_what_its_layers_add_to_the_loss() {
+    let network = |kl_weight: f64| {
+        let text = format!(
+            "input = [16, 16, 3]\n\
+             [[layer]]\ntype = \"global_average_pool2d\"\n\
+             [[layer]]\ntype = \"dense\"\nname = \"mean\"\nunits = 5\n\
+             [[layer]]\ntype = \"dense\"\nname = \"log_variance\"\nunits = 5\ninputs = [\"global_average_pooling2d\"]\n\
+             [[layer]]\ntype = \"sampling\"\nkl_weight = {kl_weight:?}\ninputs = [\"mean\", \"log_variance\"]\n\
+             [[layer]]\ntype = \"dense\"\nunits = 10\nactivation = \"softmax\"\n"
+        );
+        Model::parse(&text).unwrap()
     };
-    let squared: f64 = expected.iter().map(|&g| f64::from(g) * f64::from(g)).sum();
-    let step = 1e-4;
-    let slope = (loss_after(step) - loss_after(-step)) / (2.0 * step);
-    assert!((slope + squared).abs() < 1e-3 * squared, "slope {slope}, squared gradient {squared}");
+    let loss = |kl_weight: f64| {
+        let model = network(kl_weight);
+        let graph = classifier(model.clone()).training_graph(N, 0).unwrap();
+        demand_gradients(&graph, &model, &given());
+        gradients(&Device::Cpu, &graph, &model, &given(), Passes::NONE).0
+    };
+    let (without, once, twice) = (loss(0.0), loss(10.0), loss(20.0));
+    assert!(once > without + 0.01, "{without}, {once}");
+    assert!(((twice - once) - (once - without)).abs() < 1e-5, "{without}, {once}, {twice}");
 }
 
 #[test]

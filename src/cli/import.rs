@@ -19,10 +19,10 @@ use crate::train::{Kept, RunFolder};
 /// Makes a run folder of a network that was trained elsewhere, for `predict`, `evaluate` and `train --init`.
 #[derive(Args)]
 pub(super) struct Import {
-    /// A network of the zoo, a model file, an ONNX network, or one of Keras's (.keras, .h5, or what to_json() gives as .json).
+    /// A network of the zoo, a model file, an ONNX network, or a network of Keras's (.keras, .h5, or what to_json() gives as .json).
     model: String,
     /// Its weights: safetensors, a state dictionary of PyTorch (.pth, .pt) under torchvision's or timm's names, or Keras's (.keras, .h5);
-    /// hf://OWNER/NAME fetches them from the Hugging Face Hub. ONNX networks and files of Keras's hold their own.
+    /// hf://OWNER/NAME fetches them from the Hugging Face Hub. Without it, they are in the network's own file.
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// Class names, one a line; without it they are numbers.
@@ -53,15 +53,15 @@ impl Import {
             (None, Some(count)) => numbers(count as usize),
             (None, None) => numbers(class_count(&model)?),
         };
+        let weights =
+            self.weights.clone().or_else(|| keras::has_weights(&self.model).then(|| self.model.clone().into()));
         let normalize = self.normalization(&model)?;
         let normalization = normalize.fixed(model.input[2]).ok_or_else(|| {
             Error::config(
                 "--normalize dataset needs a data set: say how the network was trained, for instance imagenet",
             )
         })?;
-        let weights =
-            self.weights.clone().or_else(|| keras::has_weights(&self.model).then(|| self.model.clone().into()));
-        let tensors = self.tensors(&model, weights.as_deref(), classes.len(), common)?;
+        let tensors = tensors(weights.as_deref(), &model, classes.len(), common)?;
         Classifier::new(model.clone(), classes.clone(), normalization.clone())?;
         let mut settings = plain_settings(&self.model, &model)?;
         (settings.normalize, settings.init) = (normalize, weights);
@@ -75,30 +75,6 @@ impl Import {
         print(format!("{at}: {} with {parameters} parameters, {} classes", self.model, kept.classes.len()))?;
         common.say(format!("Next: ocellus predict {at} PICTURE…"));
         Ok(())
-    }
-
-    fn tensors(
-        &self,
-        model: &Model,
-        weights: Option<&Path>,
-        classes: usize,
-        common: &Common,
-    ) -> Result<Vec<(String, Tensor)>> {
-        let Some(path) = weights else {
-            if model.files().next().is_none() {
-                return Err(Error::config("--weights is missing: the file that holds the network's weights"));
-            }
-            return Ok(model.initialize(Seed(0))?.into_iter().collect());
-        };
-        let Loaded { tensors, replaced, unexpected } = weights::load(path, model)?;
-        if let Some(layer) = replaced {
-            let message = format!("\"{layer}\" is not for {classes} classes: give --labels or --classes");
-            return Err(Error::format(path, message));
-        }
-        if !unexpected.is_empty() {
-            common.say(format!("left out, as the network has no such: {}", unexpected.join(", ")));
-        }
-        Ok(tensors.into_iter().collect())
     }
 
     fn network(&self, names: Option<usize>) -> Result<Model> {
@@ -123,6 +99,25 @@ impl Import {
             None => Ok(Normalize::Unit),
         }
     }
+}
+
+/// The network's weights, from a file or from those that its layers name.
+fn tensors(path: Option<&Path>, model: &Model, classes: usize, common: &Common) -> Result<Vec<(String, Tensor)>> {
+    let Some(path) = path else {
+        if model.files().next().is_none() {
+            return Err(Error::config("--weights FILE is missing: the network's weights"));
+        }
+        return Ok(model.initialize(Seed(0))?.into_iter().collect());
+    };
+    let Loaded { tensors, replaced, unexpected } = weights::load(path, model)?;
+    if let Some(layer) = replaced {
+        let message = format!("\"{layer}\" is not for {classes} classes: give --labels or --classes");
+        return Err(Error::format(path, message));
+    }
+    if !unexpected.is_empty() {
+        common.say(format!("left out, as the network has no such: {}", unexpected.join(", ")));
+    }
+    Ok(tensors.into_iter().collect())
 }
 
 fn class_names(path: &Path) -> Result<Vec<String>> {

@@ -6,11 +6,13 @@ use serde::Serialize;
 
 use super::Common;
 use super::check::look;
+use super::train::{image_size, refuse_width};
 use crate::bench::{Costs, StepCosts};
 use crate::data::Normalization;
 use crate::error::Result;
 use crate::graph::Passes;
 use crate::interop::keras;
+use crate::nn::layers::Flatten;
 use crate::nn::{self, Model, zoo};
 use crate::tasks::Classifier;
 use crate::train::{Adam, Optimizer, Precision, RunFolder, Session, Task};
@@ -25,6 +27,9 @@ pub(super) struct Summary {
     /// Number of classes, for a zoo network.
     #[arg(long, default_value_t = 2, value_name = "N")]
     classes: usize,
+    /// So many times the usual number of channels, for a zoo network.
+    #[arg(long, value_name = "FACTOR")]
+    width: Option<f64>,
     /// Batch size for which memory is given.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
     batch_size: u32,
@@ -70,11 +75,18 @@ pub(super) fn class_count(model: &Model) -> Result<usize> {
     Ok(values.max(2))
 }
 
-/// The network as a classifier; its classes have no names yet.
+/// The network as a classifier; its classes have no names yet. What gives a map or a sequence stands for one with as many
+/// results.
 fn classifier(model: &Model) -> Result<Classifier> {
-    let classes = (0..class_count(model)?).map(|i: usize| i.to_string()).collect();
+    let mut model = model.clone();
+    let summary = model.summary()?;
+    let (last, output) = summary.layers.last().map_or((Model::INPUT, &[][..]), |layer| (&layer.name, &layer.output));
+    if output.len() > 1 {
+        model.layer(Flatten {}, [last]);
+    }
+    let classes = (0..class_count(&model)?).map(|i: usize| i.to_string()).collect();
     let normalization = Normalization { mean: vec![0.0; model.input[2]], std: vec![1.0; model.input[2]] };
-    Classifier::new(model.clone(), classes, normalization)
+    Classifier::new(model, classes, normalization)
 }
 
 /// What a data set holds.
@@ -159,14 +171,16 @@ impl Summary {
     fn model(&self) -> Result<Model> {
         let path = Path::new(&self.network);
         if path.is_dir() {
+            refuse_width(self.width)?;
             return Ok(RunFolder::open(path)?.read()?.model);
         }
         let given = self.image_size.as_deref().map(input_shape).transpose()?;
         if super::train::is_file(&self.network) {
+            refuse_width(self.width)?;
             return super::train::open_model(&self.network, given.map(|[h, w, _]| [h, w]));
         }
         let [h, w] = zoo::default_size(&self.network)?.unwrap_or([64, 64]);
-        zoo::build(&self.network, given.unwrap_or([h, w, 3]), self.classes)
+        zoo::build_scaled(&self.network, given.unwrap_or([h, w, 3]), self.classes, self.width.unwrap_or(1.0))
     }
 }
 
@@ -192,9 +206,9 @@ fn totals(costs: &Costs, device: &str, batch: u32) -> String {
 fn input_shape(text: &str) -> Result<[usize; 3]> {
     match text.rsplit_once(['x', 'X']) {
         Some((size, channels @ ("1" | "3"))) => {
-            let [h, w] = super::train::image_size(size)?;
+            let [h, w] = image_size(size)?;
             Ok([h, w, if channels == "1" { 1 } else { 3 }])
         }
-        _ => super::train::image_size(text).map(|[h, w]| [h, w, 3]),
+        _ => image_size(text).map(|[h, w]| [h, w, 3]),
     }
 }

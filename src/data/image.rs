@@ -58,6 +58,15 @@ impl Image {
         Ok(image)
     }
 
+    /// Decodes the bytes of an image file.
+    ///
+    /// Errors: as [`Image::open`].
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut image = Self::default();
+        guarded(AssertUnwindSafe(|| decode(bytes, &mut image))).map_err(|e| e.at(Path::new("image")))?;
+        Ok(image)
+    }
+
     /// As [`Image::open`], in the memory of the picture that was there and of the file that was read for it.
     pub(super) fn read(&mut self, path: &Path, file: &mut Vec<u8>) -> Result<()> {
         let bytes = read_file(path, file);

@@ -66,15 +66,21 @@ pub fn load(path: impl AsRef<Path>) -> Result<Tensors> {
 pub fn load_with(path: impl AsRef<Path>) -> Result<(Tensors, Texts)> {
     let path = path.as_ref();
     let bytes = fs::read(path).map_err(|e| Error::io("read", path, e))?;
-    let wrong =
-        |e: safetensors::SafeTensorError| Error::format(path, format!("is no safetensors file, or damaged: {e}"));
-    let file = SafeTensors::deserialize(&bytes).map_err(wrong)?;
+    parse(&bytes).map_err(|message| Error::format(path, message))
+}
+
+/// What the bytes of a file hold.
+///
+/// Errors: as [`load`], as text.
+pub fn parse(bytes: &[u8]) -> Result<(Tensors, Texts), String> {
+    let wrong = |e: safetensors::SafeTensorError| format!("is no safetensors file, or damaged: {e}");
+    let file = SafeTensors::deserialize(bytes).map_err(wrong)?;
     let read = |(name, view): (&str, TensorView<'_>)| {
-        let tensor = read(&view).map_err(|message| Error::format(path, format!("\"{name}\": {message}")))?;
-        Ok((name.to_owned(), tensor))
+        let tensor = read(&view).map_err(|message| format!("\"{name}\": {message}"))?;
+        Ok::<_, String>((name.to_owned(), tensor))
     };
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(wrong)?;
-    Ok((file.iter().map(read).collect::<Result<_>>()?, header.metadata().clone().unwrap_or_default()))
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(wrong)?;
+    Ok((file.iter().map(read).collect::<Result<_, _>>()?, header.metadata().clone().unwrap_or_default()))
 }
 
 fn read(view: &TensorView<'_>) -> Result<Tensor, String> {

@@ -3,6 +3,8 @@ use std::fmt;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::ops::Padding;
+
 /// Height and width; in a model file `[height, width]`, or one number for both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "OneOrTwo", into = "OneOrTwo")]
@@ -112,10 +114,37 @@ impl From<Edges> for EdgesForm {
     }
 }
 
-/// The model file's form of [`Padding`](crate::ops::Padding): `"valid"`, `"same"`, or [`Edges`].
+/// Steps around a sequence; in a model file `"valid"`, `"same"`, `"causal"` or `[before, after]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", expecting = "padding must be \"valid\", \"same\", \"causal\" or [before, after]")]
+pub enum StepPadding {
+    /// None.
+    #[default]
+    Valid,
+    /// As many that there are `ceil(steps / stride)` positions; an odd one comes after.
+    Same,
+    /// All before, so many that no result looks ahead.
+    Causal,
+    /// Before and after.
+    #[serde(untagged)]
+    Explicit([usize; 2]),
+}
+
+impl StepPadding {
+    /// The same left and right of a sequence that lies as a picture of one row.
+    pub(super) fn beside_a_row(self, window: usize, dilation: usize) -> Padding {
+        match self {
+            Self::Valid => Padding::Valid,
+            Self::Same => Padding::Same,
+            Self::Causal => Padding::Explicit([0, 0, window.saturating_sub(1).saturating_mul(dilation), 0]),
+            Self::Explicit([before, after]) => Padding::Explicit([0, 0, before, after]),
+        }
+    }
+}
+
+/// The model file's form of [`Padding`]: `"valid"`, `"same"`, or [`Edges`].
 pub(super) mod padding {
     use super::*;
-    use crate::ops::Padding;
 
     #[derive(Serialize, Deserialize)]
     #[serde(untagged)]

@@ -53,6 +53,7 @@ pub struct Builder<'a> {
     layer_frozen: bool,
     layer_trains: bool,
     pub(super) declared: Vec<Declared>,
+    pub(super) losses: Vec<Value>,
 }
 
 impl<'a> Builder<'a> {
@@ -69,6 +70,7 @@ impl<'a> Builder<'a> {
             layer_frozen: false,
             layer_trains: false,
             declared: Vec::new(),
+            losses: Vec::new(),
         }
     }
 
@@ -116,6 +118,11 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Adds to the loss of each picture `[n]`, in training.
+    pub fn add_loss(&mut self, losses: Value) {
+        self.losses.push(losses);
+    }
+
     /// Extents of a value, the batch first.
     pub fn dims(&self, x: Value) -> Vec<usize> {
         self.graph.shape(x).dims().to_vec()
@@ -132,9 +139,28 @@ impl<'a> Builder<'a> {
         })
     }
 
+    /// Batch, steps and channels of a value.
+    ///
+    /// Errors: if it has no steps.
+    pub fn sequence(&self, x: Value) -> Result<[usize; 3]> {
+        let dims = self.dims(x);
+        dims.as_slice()
+            .try_into()
+            .map_err(|_| self.error(format!("needs steps and channels, but gets {} for each picture", sample(&dims))))
+    }
+
     /// An error of this layer.
     pub fn error(&self, message: impl Into<String>) -> Error {
         Error::shape(format!("{} \"{}\"", self.type_name, self.layer), message)
+    }
+
+    /// Errors: unless the inputs have one shape.
+    pub fn expect_one_shape(&self, inputs: &[Value]) -> Result<()> {
+        let shapes: Vec<Vec<usize>> = inputs.iter().map(|&x| self.dims(x)).collect();
+        match shapes.iter().all(|s| *s == shapes[0]) {
+            true => Ok(()),
+            false => Err(self.error(format!("needs inputs of one shape, but gets {}", samples(&shapes)))),
+        }
     }
 
     /// Errors: unless the attribute is at least 1.
@@ -278,4 +304,9 @@ impl<'a> Builder<'a> {
 pub(super) fn sample(dims: &[usize]) -> String {
     let numbers: Vec<String> = dims.iter().skip(1).map(usize::to_string).collect();
     if numbers.is_empty() { "one number".into() } else { numbers.join("x") }
+}
+
+/// Extents of a sample of each value, for messages.
+pub(super) fn samples(shapes: &[Vec<usize>]) -> String {
+    shapes.iter().map(|dims| sample(dims)).collect::<Vec<_>>().join(" and ")
 }

@@ -19,7 +19,7 @@ mod summary;
 pub mod zoo;
 
 pub use activation::Activation;
-pub use attributes::{Edges, Pair};
+pub use attributes::{Edges, Pair, StepPadding};
 pub use builder::{Builder, Mode};
 pub use initializer::Initializer;
 pub use layer::{Attributes, Layer, LayerType};

@@ -60,6 +60,8 @@ pub struct Built {
     pub outputs: Vec<Value>,
     /// The result of each layer, in their order.
     pub layers: Vec<Value>,
+    /// What layers add to the loss of each picture, `[n]` each; only in training.
+    pub losses: Vec<Value>,
 }
 
 impl Model {
@@ -248,7 +250,7 @@ impl Model {
             let message = format!("freeze \"{pattern}\" matches no layer and no parameter; use * for any characters");
             return Err(Error::config(message));
         }
-        let declared = builder.declared;
+        let Builder { declared, losses, .. } = builder;
         let first = self.first_output().expect("checked above");
         let (output, before) = results[first.name.as_str()];
         let outputs = match self.outputs.as_slice() {
@@ -256,7 +258,7 @@ impl Model {
             names => names.iter().map(|n| results[n.as_str()].0).collect(),
         };
         let logits = first.layer.activation().is_probability().then_some(before);
-        Ok((Built { output, logits, outputs, layers }, declared))
+        Ok((Built { output, logits, outputs, layers, losses }, declared))
     }
 
     fn check_input(&self, given: &Meta) -> Result<()> {

@@ -1,12 +1,12 @@
 //! Dropout: zeroes a random share of the elements during training (Srivastava et al. 2014,
 //! <https://jmlr.org/papers/v15/srivastava14a.html>).
 //!
-//! `output[i] = x[i] / (1 - rate)` if `hash(seed, step, i) >= rate · 2³²`, else 0. The random numbers are a function of
-//! seed, step and position, so that both backends drop the same elements and the gradient draws the same ones again.
-//! Positions count from the step's first picture, so that it does not matter in how many parts a step is computed.
+//! `output[i] = x[i] / (1 - rate)` if `bits(seed, step, i) >= rate · 2³²`, else 0. The random bits are a function of seed,
+//! step and position, so that all devices drop the same elements and the gradient draws the same ones again.
 
 use rayon::prelude::*;
 
+use super::random::{Stream, per_picture};
 use super::sample::{Given, Sample};
 use crate::error::{Error, Result};
 use crate::graph::{Backward, Binding, Capabilities, Graph, Kernel, Launch, Op, Tolerance, Value};
@@ -25,34 +25,20 @@ pub struct Dropout {
 /// Which elements are kept in one step.
 #[derive(Clone, Copy)]
 struct Mask {
-    key: u32,
-    step_key: u32,
+    stream: Stream,
     threshold: u32,
-    /// Position of the first element.
-    start: u32,
 }
 
 impl Mask {
     fn keeps(self, position: usize) -> bool {
-        let hash = scramble(scramble(self.start.wrapping_add(position as u32) ^ self.key).wrapping_add(self.step_key));
-        hash >= self.threshold
+        self.stream.bits(position) >= self.threshold
     }
 }
 
-/// A permutation of the 32-bit numbers whose output bits depend evenly on the input bits: lowbias32 (C. Wellons,
-/// <https://github.com/skeeto/hash-prospector>).
-pub(super) fn scramble(mut x: u32) -> u32 {
-    x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
-    x = (x ^ (x >> 15)).wrapping_mul(0x846c_a68b);
-    x ^ (x >> 16)
-}
-
 impl Dropout {
-    /// Of step number `step`, from its picture number `first` on.
-    fn mask(&self, [step, first]: [i32; 2], per_picture: usize) -> Mask {
-        let key = scramble(self.seed);
-        let start = (first as u32).wrapping_mul(per_picture as u32);
-        Mask { key, step_key: scramble(key ^ step as u32), threshold: self.threshold(), start }
+    /// Of a step, given by its number and that of its first picture here.
+    fn mask(&self, step: [i32; 2], per_picture: usize) -> Mask {
+        Mask { stream: Stream::new(self.seed, step, per_picture), threshold: self.threshold() }
     }
 
     fn threshold(&self) -> u32 {
@@ -113,6 +99,7 @@ impl Op for Dropout {
         let threads = output.elements().div_ceil(4);
         let scale = self.scale().to_bits() as usize;
         let launch = Launch::new("dropout.wgsl", include_str!("../../shaders/dropout.wgsl"))
+            .prepend(include_str!("../../shaders/common/random.wgsl"))
             .params([threads, self.seed as usize, self.threshold() as usize, scale, per_picture(output.dims())])
             .bindings([Binding::Input(0), Binding::Input(1), Binding::Output])
             .threads(threads, 64);
@@ -122,11 +109,6 @@ impl Op for Dropout {
     fn tolerance(&self, _inputs: &[&Meta], _output: &Meta) -> Tolerance {
         Tolerance::Arithmetic
     }
-}
-
-/// Elements of each picture: of all but the first dimension.
-fn per_picture(dims: &[usize]) -> usize {
-    dims.iter().skip(1).product()
 }
 
 /// `x` with a random share `rate` of its elements set to 0 and the others divided by `1 - rate`, so that sums keep their

@@ -17,10 +17,12 @@ mod grid;
 mod losses;
 mod matmul;
 mod mix;
+mod normal;
 mod pad;
 mod pointwise;
 mod pool2d;
 mod product;
+mod random;
 mod reduce;
 mod reshape;
 mod rows;
@@ -50,6 +52,7 @@ pub use losses::{
 };
 pub use matmul::{MatMul, matmul};
 pub use mix::{Mix, MixRow, mix};
+pub use normal::{Normal, normal};
 pub use pad::{Pad, pad};
 pub use pointwise::{
     Piece, Pointwise, add, apply, binary, copy, div, elu, exp, formula, gelu, hard_swish, leaky_relu, log, max, min,
@@ -80,6 +83,7 @@ pub const FAMILIES: &[Family] = &[
     Family { name: "augment", samples: augment::samples },
     Family { name: "mix", samples: mix::samples },
     Family { name: "dropout", samples: dropout::samples },
+    Family { name: "normal", samples: normal::samples },
     Family { name: "pointwise", samples: pointwise::samples },
     Family { name: "batch_norm", samples: batch_norm::samples },
     Family { name: "conv2d", samples: conv2d::samples },

@@ -18,6 +18,9 @@ pub struct Settings {
     pub task: String,
     /// Name of a zoo network, or a model file.
     pub model: String,
+    /// So many times the zoo network's usual number of channels.
+    #[serde(default)]
+    pub width: Option<f64>,
     /// Height and width of the pictures.
     pub image_size: [usize; 2],
     /// 1 for grey, 3 for colour.

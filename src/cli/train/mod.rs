@@ -18,7 +18,7 @@ use clap::Args;
 
 pub(super) use find_lr::FindLr;
 pub(super) use sets::{open_data, validation_part};
-pub(super) use settings::{image_size, is_file, open_model, plain_settings};
+pub(super) use settings::{image_size, is_file, open_model, plain_settings, refuse_width};
 pub(super) use tune::Tune;
 
 use batch::BatchSize;
@@ -46,6 +46,9 @@ pub(super) struct Train {
     /// pictures, with augmentation, schedule and epochs to match.
     #[arg(long, value_name = "NAME|FILE")]
     model: Option<String>,
+    /// So many times the network's usual number of channels, 0.5 for instance: for networks of the zoo that can be so.
+    #[arg(long, value_name = "FACTOR")]
+    width: Option<f64>,
     /// What to train for; so far, classify.
     #[arg(long, value_name = "TASK")]
     task: Option<String>,

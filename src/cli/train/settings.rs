@@ -37,6 +37,7 @@ impl Train {
         if let Some(model) = &self.model {
             s.model.clone_from(model);
         }
+        s.width = self.width.or(s.width);
         if let Some(size) = &self.image_size {
             s.image_size = image_size(size)?;
         }
@@ -154,15 +155,27 @@ impl Train {
         let [h, w] = settings.image_size;
         let input = [h, w, settings.channels];
         let model = if settings.model.ends_with(".onnx") {
+            refuse_width(settings.width)?;
             OnnxNetwork::model(Path::new(&settings.model), Some(input), Some(classes))?
         } else if is_file(&settings.model) {
+            refuse_width(settings.width)?;
             let mut model = open_model(&settings.model, Some(settings.image_size))?;
             model.input = input;
             model
         } else {
-            zoo::build(&settings.model, input, classes)?
+            zoo::build_scaled(&settings.model, input, classes, settings.width.unwrap_or(1.0))?
         };
         model.freeze(&settings.freeze)
+    }
+}
+
+/// Errors: if a width is asked for, where the network is not of the zoo.
+pub(in crate::cli) fn refuse_width(width: Option<f64>) -> Result<()> {
+    match width {
+        None => Ok(()),
+        Some(_) => {
+            Err(Error::config("--width is for networks of the zoo: a model file or run has its numbers of channels"))
+        }
     }
 }
 
@@ -187,6 +200,7 @@ fn defaults(model: Option<String>, probe: Probe) -> Result<Settings> {
         data: None,
         task: "classify".into(),
         model: model.unwrap_or_else(|| if small { "vgg-small" } else { "resnet18" }.into()),
+        width: None,
         image_size: default_size,
         channels: from_file.map_or(probe.channels, |m| m.input[2]),
         normalize: Normalize::default(),
@@ -230,7 +244,7 @@ pub(in crate::cli) fn is_file(model: &str) -> bool {
     ours || keras::is_network(model) || model.contains(std::path::MAIN_SEPARATOR)
 }
 
-/// A model file of ours, or a network of Keras's; `size` is that of pictures where the latter leaves it open.
+/// A model file, an ONNX network, or a network of Keras's; `size` is that of pictures where the latter leaves it open.
 pub(in crate::cli) fn open_model(path: &str, size: Option<[usize; 2]>) -> Result<Model> {
     if keras::is_network(path) { keras::open(path, size) } else { Model::open(path) }
 }

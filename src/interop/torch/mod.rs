@@ -26,8 +26,15 @@ use pickle::{Id, Node, Pickle};
 pub fn load(path: impl AsRef<Path>) -> Result<Tensors> {
     let path = path.as_ref();
     let bytes = fs::read(path).map_err(|e| Error::io("read", path, e))?;
-    let tensors = if bytes.starts_with(b"PK\x03\x04") { from_archive(&bytes) } else { from_legacy(&bytes) };
-    tensors.map_err(|message| Error::format(path, format!("is no PyTorch file of weights, or damaged: {message}")))
+    parse(&bytes).map_err(|message| Error::format(path, message))
+}
+
+/// The tensors in the bytes of a file.
+///
+/// Errors: as [`load`], as text.
+pub fn parse(bytes: &[u8]) -> Result<Tensors, String> {
+    let tensors = if bytes.starts_with(b"PK\x03\x04") { from_archive(bytes) } else { from_legacy(bytes) };
+    tensors.map_err(|message| format!("is no PyTorch file of weights, or damaged: {message}"))
 }
 
 /// Since version 1.6: a zip archive of `data.pkl` and a file for each storage.

@@ -61,6 +61,16 @@ impl Conv2D {
     }
 }
 
+/// Errors: unless the groups divide the channels on both sides.
+pub(super) fn expect_groups(builder: &Builder<'_>, groups: usize, channels: usize, filters: usize) -> Result<()> {
+    builder.expect_positive(&[("filters", filters), ("groups", groups)])?;
+    if !channels.is_multiple_of(groups) || !filters.is_multiple_of(groups) {
+        let message = format!("groups = {groups} must divide its {channels} input channels and {filters} filters");
+        return Err(builder.error(message));
+    }
+    Ok(())
+}
+
 impl Layer for Conv2D {
     fn type_name(&self) -> &'static str {
         "conv2d"
@@ -68,12 +78,8 @@ impl Layer for Conv2D {
 
     fn build(&self, builder: &mut Builder<'_>, inputs: &[Value]) -> Result<Value> {
         let &Self { filters, groups, kernel: Pair(kernel), strides: Pair(stride), dilation: Pair(dilation), .. } = self;
-        builder.expect_positive(&[("filters", filters), ("groups", groups)])?;
         let [.., channels] = builder.feature_map(inputs[0])?;
-        if channels % groups != 0 || filters % groups != 0 {
-            let message = format!("groups = {groups} must divide its {channels} input channels and {filters} filters");
-            return Err(builder.error(message));
-        }
+        expect_groups(builder, groups, channels, filters)?;
         let padding = builder.window(inputs[0], self.padding, kernel, stride, dilation)?;
         let shape = [kernel[0], kernel[1], channels / groups, filters];
         let weight = builder.parameter("weight", shape, self.kernel_initializer)?;

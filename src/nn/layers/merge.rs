@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::graph::{Graph, Value};
-use crate::nn::builder::sample;
+use crate::nn::builder::{sample, samples};
 use crate::nn::{Builder, Layer};
 use crate::ops;
 
@@ -41,11 +41,6 @@ impl Default for Concatenate {
     }
 }
 
-/// Extents of each input, for messages.
-fn list(shapes: &[Vec<usize>]) -> String {
-    shapes.iter().map(|dims| sample(dims)).collect::<Vec<_>>().join(" and ")
-}
-
 impl Layer for Add {
     fn type_name(&self) -> &'static str {
         "add"
@@ -56,7 +51,7 @@ impl Layer for Add {
     }
 
     fn build(&self, builder: &mut Builder<'_>, inputs: &[Value]) -> Result<Value> {
-        expect_one_shape(builder, inputs)?;
+        builder.expect_one_shape(inputs)?;
         fold(builder, inputs, ops::add)
     }
 }
@@ -76,7 +71,7 @@ impl Layer for Multiply {
             s.len() == shapes[0].len() && s.iter().zip(&shapes[0]).all(|(a, b)| a == b || *a == 1 || *b == 1)
         };
         if !shapes.iter().all(agree) {
-            return Err(builder.error(format!("needs inputs that agree or are 1, but gets {}", list(&shapes))));
+            return Err(builder.error(format!("needs inputs that agree or are 1, but gets {}", samples(&shapes))));
         }
         fold(builder, inputs, ops::mul)
     }
@@ -92,7 +87,7 @@ impl Layer for Average {
     }
 
     fn build(&self, builder: &mut Builder<'_>, inputs: &[Value]) -> Result<Value> {
-        expect_one_shape(builder, inputs)?;
+        builder.expect_one_shape(inputs)?;
         let sum = fold(builder, inputs, ops::add)?;
         let share = 1.0 / inputs.len() as f32;
         ops::apply(builder.graph(), sum, |sum| sum * share)
@@ -109,16 +104,8 @@ impl Layer for Maximum {
     }
 
     fn build(&self, builder: &mut Builder<'_>, inputs: &[Value]) -> Result<Value> {
-        expect_one_shape(builder, inputs)?;
+        builder.expect_one_shape(inputs)?;
         fold(builder, inputs, ops::max)
-    }
-}
-
-fn expect_one_shape(builder: &Builder<'_>, inputs: &[Value]) -> Result<()> {
-    let shapes: Vec<Vec<usize>> = inputs.iter().map(|&x| builder.dims(x)).collect();
-    match shapes.iter().all(|s| *s == shapes[0]) {
-        true => Ok(()),
-        false => Err(builder.error(format!("needs inputs of one shape, but gets {}", list(&shapes)))),
     }
 }
 
@@ -148,7 +135,7 @@ impl Layer for Concatenate {
         })?;
         let agree = |s: &Vec<usize>| s.len() == rank && (0..rank).all(|a| a == axis || s[a] == shapes[0][a]);
         if !shapes.iter().all(agree) {
-            let message = format!("needs inputs that agree but for axis {axis}, but gets {}", list(&shapes));
+            let message = format!("needs inputs that agree but for axis {axis}, but gets {}", samples(&shapes));
             return Err(builder.error(message));
         }
         ops::concat(builder.graph(), inputs, axis)

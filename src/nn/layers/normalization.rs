@@ -28,6 +28,16 @@ pub struct GroupNormalization {
     pub epsilon: f64,
 }
 
+/// The same for each picture and channel over all places: [`GroupNormalization`] with a group a channel.
+///
+/// Source: Ulyanov, Vedaldi & Lempitsky, 2016, <https://arxiv.org/abs/1607.08022>.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InstanceNormalization {
+    /// Added to the variance.
+    pub epsilon: f64,
+}
+
 /// The values along the last axis divided by the root of their mean square, then scaled by learned numbers: `weight` `[c]`.
 ///
 /// Source: Zhang & Sennrich, 2019, <https://arxiv.org/abs/1910.07467>.
@@ -40,6 +50,13 @@ pub struct RmsNormalization {
 
 impl Default for LayerNormalization {
     /// Keras's epsilon, 0.001.
+    fn default() -> Self {
+        Self { epsilon: 1e-3 }
+    }
+}
+
+impl Default for InstanceNormalization {
+    /// As the others', 0.001.
     fn default() -> Self {
         Self { epsilon: 1e-3 }
     }
@@ -117,6 +134,16 @@ impl Layer for GroupNormalization {
         let result = normalize(builder.graph(), apart, &[1, 3], self.epsilon)?;
         let result = ops::reshape(builder.graph(), result, [n, h, w, c])?;
         scale_and_shift(builder, result)
+    }
+}
+
+impl Layer for InstanceNormalization {
+    fn type_name(&self) -> &'static str {
+        "instance_normalization"
+    }
+
+    fn build(&self, builder: &mut Builder<'_>, inputs: &[Value]) -> Result<Value> {
+        GroupNormalization { groups: -1, epsilon: self.epsilon }.build(builder, inputs)
     }
 }
 

@@ -2,7 +2,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::graph::{Graph, Value};
-use crate::nn::builder::sample;
 use crate::nn::{Builder, Initializer, Layer};
 use crate::ops;
 use crate::tensor::Tensor;
@@ -179,10 +178,6 @@ struct Reading {
 impl Reading {
     fn build<C: Cell>(self, builder: &mut Builder<'_>, x: Value) -> Result<Value> {
         builder.expect_positive(&[("units", self.units)])?;
-        let dims = builder.dims(x);
-        if dims.len() != 3 {
-            return Err(builder.error(format!("needs steps and channels, but gets {} for each picture", sample(&dims))));
-        }
         let there = self.one_way::<C>(builder, x, "", self.go_backwards)?;
         if !self.bidirectional {
             return self.result(builder, &there);
@@ -205,7 +200,7 @@ impl Reading {
         prefix: &str,
         backwards: bool,
     ) -> Result<Vec<Value>> {
-        let [n, steps, c] = builder.dims(x)[..] else { unreachable!("the caller has looked") };
+        let [n, steps, c] = builder.sequence(x)?;
         let wide = C::GATES * self.units;
         let name = |part: &str| format!("{prefix}{part}");
         let weight = builder.parameter(&name("weight"), [c, wide], Initializer::GlorotUniform)?;

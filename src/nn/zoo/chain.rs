@@ -83,6 +83,11 @@ pub(super) fn conv(filters: usize, kernel: usize, stride: usize) -> Conv2D {
     }
 }
 
+/// So many channels in a network of that width.
+pub(super) fn scaled(channels: usize, width: f64) -> usize {
+    if width == 1.0 { channels } else { to_multiple_of_8(channels as f64 * width) }
+}
+
 /// The multiple of 8 next to `value`, at least 8, and not less than nine tenths of it: how mobile networks count channels.
 pub(super) fn to_multiple_of_8(value: f64) -> usize {
     let rounded = ((value + 4.0) as usize / 8 * 8).max(8);

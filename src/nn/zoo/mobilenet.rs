@@ -1,19 +1,20 @@
-use super::chain::{Chain, conv, to_multiple_of_8};
+use super::chain::{Chain, conv, scaled, to_multiple_of_8};
 use crate::nn::layers::{BatchNormalization, Conv2D, Dense, GlobalAveragePooling2D, SqueezeExcite};
 use crate::nn::{Activation, Model};
 
 /// MobileNetV2: 3,504,872 trained parameters for 1000 classes. Blocks widen the channels, convolve each by itself, and narrow
-/// them again.
+/// them again. Their usual numbers are multiplied by `width`, but for those of the last convolution where that makes them fewer.
 /// Source: Sandler et al., 2018, <https://arxiv.org/abs/1801.04381>.
-pub fn mobilenet_v2(input: [usize; 3], classes: usize) -> Model {
+pub fn mobilenet_v2(input: [usize; 3], classes: usize, width: f64) -> Model {
     // Expansion, channels, blocks, first stride: table 2 of the paper.
     const STAGES: [(usize, usize, usize, usize); 7] =
         [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)];
     let relu6 = Activation::Relu6;
     let mut chain = Chain::new(input);
-    chain.conv_norm(["features.0.0", "features.0.1"], conv(32, 3, 2), relu6);
-    let (mut channels, mut number) = (32, 1);
+    chain.conv_norm(["features.0.0", "features.0.1"], conv(scaled(32, width), 3, 2), relu6);
+    let (mut channels, mut number) = (scaled(32, width), 1);
     for (expansion, filters, blocks, stride) in STAGES {
+        let filters = scaled(filters, width);
         for block in 0..blocks {
             let wide = channels * expansion;
             let name = |part: &str| format!("features.{number}.conv.{part}");
@@ -34,7 +35,7 @@ pub fn mobilenet_v2(input: [usize; 3], classes: usize) -> Model {
             number += 1;
         }
     }
-    chain.conv_norm(["features.18.0", "features.18.1"], conv(1280, 1, 1), relu6);
+    chain.conv_norm(["features.18.0", "features.18.1"], conv(scaled(1280, width.max(1.0)), 1, 1), relu6);
     chain.put(GlobalAveragePooling2D {}).dropout(0.2);
     chain.classes("classifier.1", classes)
 }
@@ -45,9 +46,9 @@ type BlockV3 = (usize, usize, usize, bool, Activation, usize);
 const RE: Activation = Activation::Relu;
 const HS: Activation = Activation::HardSwish;
 
-/// MobileNetV3-Large: 5,483,032 trained parameters for 1000 classes.
+/// MobileNetV3-Large: 5,483,032 trained parameters for 1000 classes. Of `width` as in [`mobilenet_v2`].
 /// Source: Howard et al., 2019, <https://arxiv.org/abs/1905.02244>, table 1.
-pub fn mobilenet_v3_large(input: [usize; 3], classes: usize) -> Model {
+pub fn mobilenet_v3_large(input: [usize; 3], classes: usize, width: f64) -> Model {
     const BLOCKS: [BlockV3; 15] = [
         (3, 16, 16, false, RE, 1),
         (3, 64, 24, false, RE, 2),
@@ -65,12 +66,12 @@ pub fn mobilenet_v3_large(input: [usize; 3], classes: usize) -> Model {
         (5, 960, 160, true, HS, 1),
         (5, 960, 160, true, HS, 1),
     ];
-    mobilenet_v3(input, classes, &BLOCKS, 1280)
+    mobilenet_v3(input, classes, width, &BLOCKS, 1280)
 }
 
 /// MobileNetV3-Small: 2,542,856 trained parameters for 1000 classes.
 /// Source: as [`mobilenet_v3_large`], table 2.
-pub fn mobilenet_v3_small(input: [usize; 3], classes: usize) -> Model {
+pub fn mobilenet_v3_small(input: [usize; 3], classes: usize, width: f64) -> Model {
     const BLOCKS: [BlockV3; 11] = [
         (3, 16, 16, true, RE, 2),
         (3, 72, 24, false, RE, 2),
@@ -84,22 +85,24 @@ pub fn mobilenet_v3_small(input: [usize; 3], classes: usize) -> Model {
         (5, 576, 96, true, HS, 1),
         (5, 576, 96, true, HS, 1),
     ];
-    mobilenet_v3(input, classes, &BLOCKS, 1024)
+    mobilenet_v3(input, classes, width, &BLOCKS, 1024)
 }
 
-fn mobilenet_v3(input: [usize; 3], classes: usize, blocks: &[BlockV3], hidden: usize) -> Model {
+fn mobilenet_v3(input: [usize; 3], classes: usize, width: f64, blocks: &[BlockV3], hidden: usize) -> Model {
     let mut chain = Chain::new(input);
     chain.normalization = BatchNormalization { momentum: 0.99, epsilon: 1e-3 };
-    chain.conv_norm(["features.0.0", "features.0.1"], conv(16, 3, 2), HS);
-    let mut channels = 16;
-    for (number, &block) in (1..).zip(blocks) {
+    chain.conv_norm(["features.0.0", "features.0.1"], conv(scaled(16, width), 3, 2), HS);
+    let (mut usual, mut channels) = (16, scaled(16, width));
+    for (number, &(kernel, wide, filters, weighed, activation, stride)) in (1..).zip(blocks) {
+        let wide = to_multiple_of_8((channels * wide) as f64 / usual as f64);
+        let block = (kernel, wide, scaled(filters, width), weighed, activation, stride);
         inverted_residual(&mut chain, number, channels, block);
-        channels = block.2;
+        (usual, channels) = (filters, block.2);
     }
     let last = blocks.len() + 1;
     let names = [0, 1].map(|part| format!("features.{last}.{part}"));
     chain.conv_norm([&names[0], &names[1]], conv(6 * channels, 1, 1), HS).put(GlobalAveragePooling2D {});
-    chain.named("classifier.0", Dense { activation: HS, ..Dense::new(hidden) }).dropout(0.2);
+    chain.named("classifier.0", Dense { activation: HS, ..Dense::new(scaled(hidden, width.max(1.0))) }).dropout(0.2);
     chain.classes("classifier.3", classes)
 }
 

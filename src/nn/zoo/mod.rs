@@ -1,8 +1,10 @@
 //! Networks to begin with, as functions of the pictures' size and the number of classes.
 
 mod alexnet;
+mod autoencoder;
 mod chain;
 mod convnext;
+mod crnn;
 mod densenet;
 mod efficientnet;
 mod keras_first;
@@ -10,12 +12,15 @@ mod lenet;
 mod mobilenet;
 mod resnet;
 mod squeezenet;
+mod unet;
 mod vgg;
 mod vgg_small;
 mod vit;
 
 pub use alexnet::alexnet;
+pub use autoencoder::{autoencoder, vae};
 pub use convnext::convnext_tiny;
+pub use crnn::crnn;
 pub use densenet::densenet121;
 pub use efficientnet::{efficientnet_b0, efficientnet_lite0};
 pub use keras_first::keras_first;
@@ -23,9 +28,12 @@ pub use lenet::lenet;
 pub use mobilenet::{mobilenet_v2, mobilenet_v3_large, mobilenet_v3_small};
 pub use resnet::{resnet18, resnet20, resnet34, resnet50, resnext50};
 pub use squeezenet::squeezenet;
+pub use unet::unet;
 pub use vgg::{vgg11, vgg16};
 pub use vgg_small::vgg_small;
 pub use vit::{vit_small, vit_tiny};
+
+use Make::{Fixed, Scaled};
 
 use super::Model;
 use crate::error::{Error, Result};
@@ -36,8 +44,24 @@ pub struct Entry {
     pub name: &'static str,
     /// Height and width of pictures for which it was made; `None` if any will do.
     pub size: Option<[usize; 2]>,
-    /// The network for pictures of that height, width and number of channels, and so many classes.
-    pub build: fn([usize; 3], usize) -> Model,
+    make: Make,
+}
+
+/// A network for pictures of that height, width and number of channels, and so many classes.
+enum Make {
+    Fixed(fn([usize; 3], usize) -> Model),
+    /// With so many times the usual number of channels.
+    Scaled(fn([usize; 3], usize, f64) -> Model),
+}
+
+impl Entry {
+    /// The network in its usual width, for pictures of that height, width and number of channels, and so many classes.
+    pub fn build(&self, input: [usize; 3], classes: usize) -> Model {
+        match self.make {
+            Fixed(make) => make(input, classes),
+            Scaled(make) => make(input, classes, 1.0),
+        }
+    }
 }
 
 /// ImageNet's.
@@ -45,38 +69,60 @@ const LARGE: Option<[usize; 2]> = Some([224, 224]);
 
 /// All of them.
 pub const ENTRIES: &[Entry] = &[
-    Entry { name: "keras-first", size: Some([64, 64]), build: keras_first },
-    Entry { name: "lenet", size: Some([28, 28]), build: lenet },
-    Entry { name: "vgg-small", size: None, build: vgg_small },
-    Entry { name: "resnet20", size: Some([32, 32]), build: resnet20 },
-    Entry { name: "alexnet", size: LARGE, build: alexnet },
-    Entry { name: "vgg11", size: LARGE, build: vgg11 },
-    Entry { name: "vgg16", size: LARGE, build: vgg16 },
-    Entry { name: "resnet18", size: LARGE, build: resnet18 },
-    Entry { name: "resnet34", size: LARGE, build: resnet34 },
-    Entry { name: "resnet50", size: LARGE, build: resnet50 },
-    Entry { name: "resnext50", size: LARGE, build: resnext50 },
-    Entry { name: "densenet121", size: LARGE, build: densenet121 },
-    Entry { name: "squeezenet", size: LARGE, build: squeezenet },
-    Entry { name: "mobilenet_v2", size: LARGE, build: mobilenet_v2 },
-    Entry { name: "mobilenet_v3_small", size: LARGE, build: mobilenet_v3_small },
-    Entry { name: "mobilenet_v3_large", size: LARGE, build: mobilenet_v3_large },
-    Entry { name: "efficientnet_lite0", size: LARGE, build: efficientnet_lite0 },
-    Entry { name: "efficientnet_b0", size: LARGE, build: efficientnet_b0 },
-    Entry { name: "convnext_tiny", size: LARGE, build: convnext_tiny },
-    Entry { name: "vit_tiny", size: LARGE, build: vit_tiny },
-    Entry { name: "vit_small", size: LARGE, build: vit_small },
+    Entry { name: "keras-first", size: Some([64, 64]), make: Fixed(keras_first) },
+    Entry { name: "lenet", size: Some([28, 28]), make: Fixed(lenet) },
+    Entry { name: "vgg-small", size: None, make: Scaled(vgg_small) },
+    Entry { name: "resnet20", size: Some([32, 32]), make: Scaled(resnet20) },
+    Entry { name: "alexnet", size: LARGE, make: Fixed(alexnet) },
+    Entry { name: "vgg11", size: LARGE, make: Fixed(vgg11) },
+    Entry { name: "vgg16", size: LARGE, make: Fixed(vgg16) },
+    Entry { name: "resnet18", size: LARGE, make: Scaled(resnet18) },
+    Entry { name: "resnet34", size: LARGE, make: Scaled(resnet34) },
+    Entry { name: "resnet50", size: LARGE, make: Fixed(resnet50) },
+    Entry { name: "resnext50", size: LARGE, make: Fixed(resnext50) },
+    Entry { name: "densenet121", size: LARGE, make: Fixed(densenet121) },
+    Entry { name: "squeezenet", size: LARGE, make: Fixed(squeezenet) },
+    Entry { name: "mobilenet_v2", size: LARGE, make: Scaled(mobilenet_v2) },
+    Entry { name: "mobilenet_v3_small", size: LARGE, make: Scaled(mobilenet_v3_small) },
+    Entry { name: "mobilenet_v3_large", size: LARGE, make: Scaled(mobilenet_v3_large) },
+    Entry { name: "efficientnet_lite0", size: LARGE, make: Fixed(efficientnet_lite0) },
+    Entry { name: "efficientnet_b0", size: LARGE, make: Fixed(efficientnet_b0) },
+    Entry { name: "convnext_tiny", size: LARGE, make: Fixed(convnext_tiny) },
+    Entry { name: "vit_tiny", size: LARGE, make: Fixed(vit_tiny) },
+    Entry { name: "vit_small", size: LARGE, make: Fixed(vit_small) },
+    Entry { name: "unet", size: Some([256, 256]), make: Scaled(unet) },
+    Entry { name: "autoencoder", size: None, make: Scaled(autoencoder) },
+    Entry { name: "vae", size: None, make: Scaled(vae) },
+    Entry { name: "crnn", size: Some([32, 100]), make: Scaled(crnn) },
 ];
 
 /// The network of that name.
 ///
 /// Errors: if there is none, listing those there are; if there are no classes.
 pub fn build(name: &str, input: [usize; 3], classes: usize) -> Result<Model> {
+    build_scaled(name, input, classes, 1.0)
+}
+
+/// The network of that name with `width` times the usual number of channels, in multiples of 8 as in mobile networks.
+///
+/// Errors: as [`build`]; if the width is not above 0 and at most 16, or the network is of one width.
+pub fn build_scaled(name: &str, input: [usize; 3], classes: usize, width: f64) -> Result<Model> {
     let entry = find(name)?;
     if classes == 0 {
         return Err(Error::config(format!("{name} needs at least one class")));
     }
-    Ok((entry.build)(input, classes))
+    if !(width > 0.0 && width <= 16.0) {
+        return Err(Error::config(format!("a width must be above 0 and at most 16, but is {width}")));
+    }
+    match entry.make {
+        Scaled(make) => Ok(make(input, classes, width)),
+        Fixed(make) if width == 1.0 => Ok(make(input, classes)),
+        Fixed(_) => {
+            let scaled = ENTRIES.iter().filter(|e| matches!(e.make, Scaled(_)));
+            let names: Vec<&str> = scaled.map(|e| e.name).collect();
+            Err(Error::config(format!("{name} is of one width; others can be set for {}", names.join(", "))))
+        }
+    }
 }
 
 /// Height and width of pictures for which the network of that name was made; `None` if any will do.

@@ -1,7 +1,7 @@
 //! Residual networks: He, Zhang, Ren & Sun, 2016, <https://arxiv.org/abs/1512.03385>, and ResNeXt: Xie, Girshick, Dollár, Tu &
 //! He, 2017, <https://arxiv.org/abs/1611.05431>.
 
-use super::chain::{Chain, conv};
+use super::chain::{Chain, conv, scaled};
 use crate::nn::layers::{Conv2D, GlobalAveragePooling2D};
 use crate::nn::{Activation, Model};
 
@@ -29,43 +29,45 @@ impl Block {
 }
 
 /// ResNet-18: 11,689,512 trained parameters for 1000 classes. Height and width shrink by 32.
-pub fn resnet18(input: [usize; 3], classes: usize) -> Model {
-    imagenet(input, classes, Block::Basic, [2, 2, 2, 2])
+pub fn resnet18(input: [usize; 3], classes: usize, width: f64) -> Model {
+    imagenet(input, classes, width, Block::Basic, [2, 2, 2, 2])
 }
 
 /// ResNet-34: 21,797,672 trained parameters for 1000 classes.
-pub fn resnet34(input: [usize; 3], classes: usize) -> Model {
-    imagenet(input, classes, Block::Basic, [3, 4, 6, 3])
+pub fn resnet34(input: [usize; 3], classes: usize, width: f64) -> Model {
+    imagenet(input, classes, width, Block::Basic, [3, 4, 6, 3])
 }
 
 /// ResNet-50: 25,557,032 trained parameters for 1000 classes. The 3x3 convolution of a block has its stride, as in
 /// torchvision.
 pub fn resnet50(input: [usize; 3], classes: usize) -> Model {
-    imagenet(input, classes, Block::Bottleneck { groups: 1, width: 1 }, [3, 4, 6, 3])
+    imagenet(input, classes, 1.0, Block::Bottleneck { groups: 1, width: 1 }, [3, 4, 6, 3])
 }
 
 /// ResNeXt-50 (32x4d): 25,028,904 trained parameters for 1000 classes.
 pub fn resnext50(input: [usize; 3], classes: usize) -> Model {
-    imagenet(input, classes, Block::Bottleneck { groups: 32, width: 2 }, [3, 4, 6, 3])
+    imagenet(input, classes, 1.0, Block::Bottleneck { groups: 32, width: 2 }, [3, 4, 6, 3])
 }
 
 /// ResNet-20 in its form for CIFAR: three stages of three blocks with 16, 32 and 64 channels; shortcuts that change
 /// shape are 1x1 convolutions with batch-norm (the paper's option B). 272,474 trained parameters for ten classes.
 /// Source: section 4.2 of the paper.
-pub fn resnet20(input: [usize; 3], classes: usize) -> Model {
+pub fn resnet20(input: [usize; 3], classes: usize, width: f64) -> Model {
+    let [a, b, c] = [16, 32, 64].map(|channels| scaled(channels, width));
     let mut chain = Chain::new(input);
-    chain.conv_norm(["conv1", "bn1"], conv(16, 3, 1), Activation::Relu);
-    stages(&mut chain, Block::Basic, 16, &[(16, 3), (32, 3), (64, 3)]);
+    chain.conv_norm(["conv1", "bn1"], conv(a, 3, 1), Activation::Relu);
+    stages(&mut chain, Block::Basic, a, &[(a, 3), (b, 3), (c, 3)]);
     chain.put(GlobalAveragePooling2D {});
     chain.classes("fc", classes)
 }
 
 /// The form for ImageNet, table 1 of the paper: a 7x7 convolution, a pooling, four stages.
-fn imagenet(input: [usize; 3], classes: usize, block: Block, blocks: [usize; 4]) -> Model {
+fn imagenet(input: [usize; 3], classes: usize, width: f64, block: Block, blocks: [usize; 4]) -> Model {
+    let filters = [64, 128, 256, 512].map(|channels| scaled(channels, width));
     let mut chain = Chain::new(input);
-    chain.conv_norm(["conv1", "bn1"], conv(64, 7, 2), Activation::Relu).max_pool3(1);
-    let [a, b, c, d] = blocks;
-    stages(&mut chain, block, 64, &[(64, a), (128, b), (256, c), (512, d)]);
+    chain.conv_norm(["conv1", "bn1"], conv(filters[0], 7, 2), Activation::Relu).max_pool3(1);
+    let all: Vec<(usize, usize)> = filters.into_iter().zip(blocks).collect();
+    stages(&mut chain, block, filters[0], &all);
     chain.put(GlobalAveragePooling2D {});
     chain.classes("fc", classes)
 }

@@ -1,6 +1,6 @@
 use bytemuck::{Pod, Zeroable};
 
-use crate::ops::dropout::scramble;
+use crate::ops::random::scramble;
 
 /// What happens to one image, as the kernel reads it: 32 numbers. See [`augment`](super::augment()).
 #[repr(C)]

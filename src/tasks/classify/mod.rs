@@ -195,6 +195,9 @@ impl Task for Classifier {
             let other_right = self.right(&mut graph, answers, others, logits.is_some())?;
             right = interpolate(&mut graph, other_right, right, shares)?;
         }
+        for &added in &built.losses {
+            losses = ops::add(&mut graph, losses, added)?;
+        }
         let loss = ops::mean(&mut graph, losses, &[0], false)?;
         let right = ops::sum(&mut graph, right, &[0], false)?;
         graph.output("loss", loss);
