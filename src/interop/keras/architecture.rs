@@ -191,18 +191,23 @@ impl Unfolding {
                 .map(|[output]| output)
                 .map_err(|_| "it has several outputs".into());
         }
-        let Some(Counterpart { attributes, before, constants, frozen }) = counterpart(layer)? else { return Ok(input) };
-        let is = |kind: &str| attributes.get("type").and_then(Value::as_str) == Some(kind);
-        if is("multi_head_attention") {
-            if inputs.iter().any(|other| *other != input) {
-                return Err("its queries, keys and values are not of one input".into());
-            }
+        let Some(Counterpart { mut attributes, before, constants, frozen }) = counterpart(layer)? else {
+            return Ok(input);
+        };
+        let is = |attributes: &Table, kind: &str| attributes.get("type").and_then(Value::as_str) == Some(kind);
+        if is(&attributes, "multi_head_attention") {
             expect_heads(layer)?;
-            inputs.truncate(1);
+            // Keys are the values, if they are not given.
+            inputs.dedup();
+            match inputs.len() {
+                1 => {}
+                2 => drop(attributes.insert("type".into(), "cross_attention".into())),
+                _ => return Err("keys and values are not of one input".into()),
+            }
         }
         if let Some(before) = before {
             let result = self.push(&format!("{}/before", place.prefix), before, &inputs);
-            inputs = if is("maximum") { vec![input, result] } else { vec![result] };
+            inputs = if is(&attributes, "maximum") { vec![input, result] } else { vec![result] };
         }
         if frozen {
             self.frozen.push(Pattern::escape(&place.prefix));

@@ -45,6 +45,12 @@ const CLASSES: &[Class] = &[
         "kernel_size:kernel strides padding dilation_rate:dilation depth_multiplier use_bias activation", &[CHANNELS_LAST]),
     class("SeparableConv2D", "separable_conv2d",
         "filters kernel_size:kernel strides padding dilation_rate:dilation depth_multiplier use_bias activation", &[CHANNELS_LAST]),
+    class("Conv1D", "conv1d", "filters kernel_size:kernel strides padding dilation_rate:dilation groups use_bias activation",
+        &[CHANNELS_LAST]),
+    class("MaxPooling1D", "max_pool1d", "pool_size:size strides padding", &[CHANNELS_LAST]),
+    class("AveragePooling1D", "average_pool1d", "pool_size:size strides padding", &[CHANNELS_LAST]),
+    class("GlobalAveragePooling1D", "global_average_pool1d", "", &[CHANNELS_LAST, ("keepdims", NO)]),
+    class("GlobalMaxPooling1D", "global_max_pool1d", "", &[CHANNELS_LAST, ("keepdims", NO)]),
     class("MaxPooling2D", "max_pool2d", "pool_size:size strides padding", &[CHANNELS_LAST]),
     class("AveragePooling2D", "average_pool2d", "pool_size:size strides padding", &[CHANNELS_LAST]),
     class("GlobalAveragePooling2D", "global_average_pool2d", "", &[CHANNELS_LAST]),
@@ -76,6 +82,8 @@ const CLASSES: &[Class] = &[
     class("StochasticDepth", "drop_path", "drop_path_rate:rate", &[]),
     class("Cropping2D", "cropping2d", "cropping", &[CHANNELS_LAST]),
     class("UpSampling2D", "up_sampling2d", "size", &[CHANNELS_LAST, ("interpolation", &["\"nearest\""])]),
+    class("Resizing", "resizing", "height width interpolation",
+        &[CHANNELS_LAST, ("crop_to_aspect_ratio", NO), ("pad_to_aspect_ratio", NO), ("antialias", NO)]),
     class("ZeroPadding2D", "zero_padding2d", "padding", &[CHANNELS_LAST]),
     class("Rescaling", "rescaling", "scale offset", &[]),
 ];
@@ -180,7 +188,12 @@ impl Class {
         let names = self.settings.split_whitespace().map(|name| name.split_once(':').unwrap_or((name, name)));
         let given = names.filter(|(key, _)| !config[*key].is_null());
         let attributes = given.map(|(key, ours)| {
-            let value = if key == "activation" { function(&config[key])?.into() } else { setting(&config[key])? };
+            let value = match &config[key] {
+                value if key == "activation" => function(value)?.into(),
+                // A kernel that slides along one axis has its extent in a list nevertheless.
+                Json::Array(one) if self.name.ends_with("1D") && one.len() == 1 => setting(&one[0])?,
+                value => setting(value)?,
+            };
             Ok((ours.to_owned(), value))
         });
         let counterpart = checked(self.ours, attributes.collect::<Result<_, String>>()?)?;
@@ -296,7 +309,9 @@ fn constants(ours: &str, config: &Json) -> Vec<(&'static str, Vec<f32>)> {
             both.iter().filter(|(key, ..)| off(key)).map(|&(_, name, value)| (name, vec![value])).collect()
         }
         "simple_rnn" | "lstm" | "gru" if off("use_bias") => vec![("bias", vec![0.0])],
-        "multi_head_attention" if off("use_bias") => vec![("qkv.bias", vec![0.0]), ("proj.bias", vec![0.0])],
+        "multi_head_attention" if off("use_bias") => {
+            ["q.bias", "k.bias", "v.bias", "qkv.bias", "proj.bias"].map(|name| (name, vec![0.0])).to_vec()
+        }
         _ => Vec::new(),
     }
 }
@@ -323,6 +338,10 @@ mod tests {
         let function = json!({ "module": "builtins", "class_name": "function", "config": "gelu" });
         assert!(translated("Dense", json!({ "units": 2, "activation": function })).unwrap().contains("gelu"));
         assert!(translated("ReLU", json!({ "max_value": 6.0 })).unwrap().contains("relu6"));
+        let paths = json!({ "rate": 0.1, "noise_shape": [null, 1, 1, 1] });
+        assert!(translated("Dropout", paths).unwrap().contains("drop_path"));
+        let steps = json!({ "filters": 4, "kernel_size": [3], "strides": [1] });
+        assert!(translated("Conv1D", steps).unwrap().contains("kernel = 3"));
         assert_eq!(translated("RandomFlip", json!({})).unwrap(), "");
     }
 

@@ -29,9 +29,9 @@ const KINDS: &[(&str, &str)] = &[
 
 /// Layers within an attention layer, in new files and old ones.
 const ATTENTION: [(&str, &str, &str); 4] = [
-    ("query_dense", "query", "query"),
-    ("key_dense", "key", "key"),
-    ("value_dense", "value", "value"),
+    ("query_dense", "query", "q"),
+    ("key_dense", "key", "k"),
+    ("value_dense", "value", "v"),
     ("output_dense", "attention_output", "proj"),
 ];
 
@@ -67,7 +67,11 @@ pub(super) fn places(model: &Model) -> BTreeMap<String, String> {
     let place = layers.map(|spec| {
         let wrapped =
             spec.layer.attributes().is_ok_and(|a| a.get("bidirectional").is_some_and(|b| b.as_bool() == Some(true)));
-        let class = if wrapped { "bidirectional" } else { spec.layer.class() };
+        let class = match spec.layer.class() {
+            _ if wrapped => "bidirectional",
+            "cross_attention" => "multi_head_attention",
+            class => class,
+        };
         (format!("layers/{}", numbered(class, &mut counts)), spec.name.clone())
     });
     place.collect()
@@ -125,7 +129,7 @@ impl Names<'_> {
 fn part(path: &str, declared: &[&str]) -> Option<String> {
     let mut within: Vec<&str> = path.split('/').collect();
     let variable = within.pop()?.trim_end_matches(":0");
-    if declared.contains(&"qkv.weight") {
+    if declared.contains(&"proj.weight") {
         let is_of = |(new, old, _): &&(&str, &str, &str)| within.iter().any(|layer| layer == new || layer == old);
         let (.., ours) = ATTENTION.iter().find(is_of)?;
         let kind = if matches!(variable, "0" | "kernel") { "weight" } else { "bias" };
@@ -146,7 +150,7 @@ fn part(path: &str, declared: &[&str]) -> Option<String> {
 /// Queries, keys and values, which Keras keeps apart, side by side as `name`, if that is theirs.
 fn join_attention(tensors: &mut Tensors, name: &str) {
     let Some((layer, kind)) = name.split_once(".qkv.") else { return };
-    let parts = ["query", "key", "value"].map(|part| tensors.remove(&format!("{layer}.{part}.{kind}")));
+    let parts = ["q", "k", "v"].map(|part| tensors.remove(&format!("{layer}.{part}.{kind}")));
     let [Some(query), Some(key), Some(value)] = parts else { return };
     let rows = match query.shape().dims() {
         &[channels, _, _] if channels > 0 => channels,
@@ -165,7 +169,8 @@ fn join_attention(tensors: &mut Tensors, name: &str) {
 
 /// Keras has an axis for heads, and for the results of each channel, where we have one for both; in memory they are the same.
 fn in_our_shape(tensors: &mut Tensors, name: &str, shape: &Shape) {
-    let differ = ["depthwise_weight", "proj.weight"].iter().any(|kind| name.ends_with(kind));
+    const PARTS: [&str; 7] = [".q.weight", ".k.weight", ".v.weight", ".q.bias", ".k.bias", ".v.bias", ".proj.weight"];
+    let differ = name.ends_with("depthwise_weight") || PARTS.iter().any(|part| name.ends_with(part));
     if let Some(tensor) = tensors.get_mut(name).filter(|_| differ)
         && let Ok(same) = Tensor::new(shape.clone(), tensor.f32().to_vec())
     {
@@ -207,7 +212,7 @@ mod tests {
         assert_eq!(both("backward_lstm/lstm_cell/bias", &lstm), "backward_bias");
         assert_eq!(both("forward_layer/cell/vars/0", &lstm), "weight");
         assert_eq!(both("dw/kernel", &["depthwise_weight", "bias"]), "depthwise_weight");
-        assert_eq!(both("key_dense/vars/1", &["qkv.weight", "qkv.bias", "proj.weight", "proj.bias"]), "key.bias");
+        assert_eq!(both("key_dense/vars/1", &["qkv.weight", "qkv.bias", "proj.weight", "proj.bias"]), "k.bias");
         assert_eq!(part("vars/4", &norm), None);
     }
 
@@ -217,7 +222,7 @@ mod tests {
             let n: usize = shape.iter().product();
             Tensor::new(Shape::from(shape), (from..).take(n).map(|x| x as f32).collect::<Vec<f32>>()).unwrap()
         };
-        let parts = ["query", "key", "value"].into_iter().zip([0, 10, 20]);
+        let parts = ["q", "k", "v"].into_iter().zip([0, 10, 20]);
         let mut tensors: Tensors =
             parts.map(|(part, from)| (format!("a.{part}.weight"), tensor(&[2, 2, 1], from))).collect();
         join_attention(&mut tensors, "a.qkv.weight");
