@@ -214,7 +214,7 @@ pub fn gelu(e: &mut Emitter, call: &Call<'_>) -> Outcome<Vec<Tensor>> {
     if call.text("approximate", "none") == "none" {
         return unary(e, call, |_, x| x.call(F::Gelu));
     }
-    const SQRT_2_OVER_PI: f32 = 0.797_884_56;
+    const SQRT_2_OVER_PI: f32 = 0.797_884_6;
     let inner = |x: Term| (x.clone() + x.clone() * x.clone() * x * 0.044_715) * SQRT_2_OVER_PI;
     unary(e, call, |_, x| 0.5 * x.clone() * (1.0 + inner(x).call(F::Tanh)))
 }

@@ -201,7 +201,7 @@ fn axes(call: &Call<'_>, x: &Tensor) -> Outcome<Vec<(usize, Axis)>> {
             continue;
         }
         let output = call.sizes("sizes", &[output as i64])?[0];
-        if output == 0 || input == 0 || !(scale > 0.0) {
+        if output == 0 || input == 0 || scale.is_nan() || scale <= 0.0 {
             return Err(call.error(format!("cannot resize {input} to {output}")).into());
         }
         let roi = roi.as_ref().map_or([0.0, 1.0], |r| [r[i], r[i + axes.len()]]);
