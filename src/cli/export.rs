@@ -3,11 +3,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 
 use super::evaluate::held_out;
 use super::predict::batch;
 use super::trained::Trained;
-use super::{Common, print};
+use super::{Common, json, print};
 use crate::atomic;
 use crate::data::{Image, Source};
 use crate::device::Device;
@@ -40,6 +41,15 @@ enum Format {
     Safetensors,
 }
 
+/// What was written, as JSON.
+#[derive(Serialize)]
+struct Checked {
+    path: String,
+    bytes: usize,
+    pictures: usize,
+    largest_difference: f64,
+}
+
 /// Pictures on which the file is compared with the network, at most.
 const CHECKED: usize = 32;
 /// Most by which a probability may differ.
@@ -64,6 +74,11 @@ impl Export {
             return Err(Error::format(&self.output, message));
         }
         atomic::write(&self.output, &bytes).map_err(|e| Error::io("write", &self.output, e))?;
+        if common.json {
+            let path = self.output.display().to_string();
+            let checked = Checked { path, bytes: bytes.len(), pictures: sources.len(), largest_difference: difference };
+            return print(json(&checked)?);
+        }
         print(format!("{}: {:.1} MB, {over}", self.output.display(), bytes.len() as f64 / 1e6))
     }
 

@@ -3,8 +3,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
+use serde::Serialize;
 
-use super::{Common, print};
+use super::{Common, json, print};
 use crate::error::{Error, Result};
 use crate::interop::npy;
 use crate::interop::onnx::{Network, Session};
@@ -21,6 +22,15 @@ pub(super) struct Run {
     /// Where results go: output_0.npy, output_1.npy, … in the network's order. It is made if it is not there.
     #[arg(long, value_name = "DIR")]
     output_dir: PathBuf,
+}
+
+/// A result, as JSON.
+#[derive(Serialize)]
+struct Written<'a> {
+    name: String,
+    path: String,
+    r#type: &'static str,
+    shape: &'a [usize],
 }
 
 fn named_file(text: &str) -> Result<(String, PathBuf), String> {
@@ -43,8 +53,12 @@ impl Run {
         for (i, (name, values)) in network.outputs().into_iter().zip(&results).enumerate() {
             let path = self.output_dir.join(format!("output_{i}.npy"));
             npy::write(&path, values)?;
-            if !common.quiet {
-                print(format!("{}: {name}, {} {}", path.display(), values.element.name(), values.array.shape))?;
+            let (kind, shape) = (values.element.name(), values.array.shape.dims());
+            if common.json {
+                let name = name.to_owned();
+                print(json(&Written { name, path: path.display().to_string(), r#type: kind, shape })?)?;
+            } else if !common.quiet {
+                print(format!("{}: {name}, {kind} {shape:?}", path.display()))?;
             }
         }
         Ok(())

@@ -19,7 +19,7 @@ use crate::train::{Adam, Optimizer, Precision, RunFolder, Session, Task};
 
 #[derive(Args)]
 pub(super) struct Summary {
-    /// A zoo name, a model file, a network of Keras's (.keras, .json), a run folder, or data as `train` takes it.
+    /// A zoo name, a model file, an ONNX network, a network of Keras's (.keras, .json), a run folder, or data as `train` takes it.
     network: String,
     /// Height, width and channels of the pictures, for a zoo network or one that leaves them open: N, HxW or HxWxC.
     #[arg(long, value_name = "SIZE")]
@@ -140,7 +140,7 @@ impl Summary {
     /// Whether it is data: what is there, and neither a run nor a model file.
     fn data(&self) -> Option<&Path> {
         let path = Path::new(&self.network);
-        let is_file = path.extension().is_some_and(|e| e == "toml") || keras::is_network(path);
+        let is_file = path.extension().is_some_and(|e| e == "toml" || e == "onnx") || keras::is_network(path);
         let is_model = is_file || path.join("config.toml").is_file();
         (path.exists() && !is_model).then_some(path)
     }

@@ -42,7 +42,7 @@ pub(super) struct Train {
     /// A folder of class folders (also under train/, val/, test/), a CSV of paths and labels, IDX or CIFAR files; without
     /// it, the sample set of handwritten digits.
     data: Option<PathBuf>,
-    /// A network of the zoo, a model file, or a network of Keras's (.keras, .json); without it, one that suits the size of the
+    /// A network of the zoo, a model file, an ONNX network, or a network of Keras's (.keras, .json); without it, one that suits the size of the
     /// pictures, with augmentation, schedule and epochs to match.
     #[arg(long, value_name = "NAME|FILE")]
     model: Option<String>,

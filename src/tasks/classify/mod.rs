@@ -92,9 +92,12 @@ impl Classifier {
         if shape.dims() != [n, classes] && !(classes == 2 && shape.dims() == [n, 1]) {
             let expected = if classes == 2 { "1 or 2".to_owned() } else { classes.to_string() };
             let got: Vec<String> = shape.dims()[1..].iter().map(usize::to_string).collect();
+            let remedy = match got.len() {
+                1 => "set the units of its last dense layer",
+                _ => "a classifier ends in one value for each class, for instance a dense layer's",
+            };
             let message = format!(
-                "gives {} values for each picture, but {classes} classes need {expected}: set the units of its last \
-                 dense layer",
+                "gives {} values for each picture, but {classes} classes need {expected}: {remedy}",
                 got.join("x")
             );
             return Err(Error::shape("network", message));

@@ -2,6 +2,7 @@
 //! (<https://github.com/onnx/onnx/blob/main/docs/Operators.md>).
 
 mod conv;
+mod gather;
 mod norm;
 mod pointwise;
 mod pool;
@@ -77,9 +78,9 @@ pub const OPERATORS: &[(&str, Operator)] = &[
     ("Flatten", shape::flatten),
     ("Floor", |e, c| unary(e, c, |_, x| x.call(F::Floor))),
     ("GRU", |e, c| recurrent::recurrent(e, c, Cell::Gru)),
-    ("Gather", shape::gather),
-    ("GatherElements", shape::gather_elements),
-    ("GatherND", shape::gather_nd),
+    ("Gather", gather::gather),
+    ("GatherElements", gather::gather_elements),
+    ("GatherND", gather::gather_nd),
     ("Gelu", pointwise::gelu),
     ("Gemm", product::gemm),
     ("GlobalAveragePool", |e, c| pool::global(e, c, Global::Average)),
@@ -143,9 +144,9 @@ pub const OPERATORS: &[(&str, Operator)] = &[
     ("Resize", resize::resize),
     ("ReverseSequence", select::reverse_sequence),
     ("Round", |e, c| unary(e, c, |_, x| x.call(F::Round))),
-    ("Scatter", shape::scatter_elements),
-    ("ScatterElements", shape::scatter_elements),
-    ("ScatterND", shape::scatter_nd),
+    ("Scatter", gather::scatter_elements),
+    ("ScatterElements", gather::scatter_elements),
+    ("ScatterND", gather::scatter_nd),
     ("Selu", pointwise::selu),
     ("Shape", shape::shape),
     ("Shrink", pointwise::shrink),
