@@ -10,6 +10,7 @@ mod binary_cross_entropy;
 mod concat;
 mod conv2d;
 mod cross_entropy;
+mod ctc;
 mod dropout;
 mod epilogue;
 mod gather;
@@ -44,6 +45,7 @@ pub use conv2d::{
     conv2d_grad_input, conv2d_grad_weight,
 };
 pub use cross_entropy::{CrossEntropy, CrossEntropyGrad, cross_entropy_with_logits};
+pub use ctc::{CtcLoss, CtcLossGrad, ctc_loss};
 pub use dropout::{Dropout, dropout};
 pub use gather::{Gather, GatherGrad, gather};
 pub use losses::{
@@ -97,4 +99,5 @@ pub const FAMILIES: &[Family] = &[
     Family { name: "pad", samples: pad::samples },
     Family { name: "gather", samples: gather::samples },
     Family { name: "cross_entropy", samples: cross_entropy::samples },
+    Family { name: "ctc", samples: ctc::samples },
 ];
