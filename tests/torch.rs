@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use image::RgbImage;
+use ocellus::device::Device;
+use ocellus::graph::{Ending, Graph, Layout};
+use ocellus::ops;
+use ocellus::tensor::{Meta, Tensor};
 use serde_json::Value;
 
 fn fixture(name: &str) -> PathBuf {
@@ -70,6 +74,54 @@ fn answers_as_recorded(name: &str) {
             }
         }
         assert_eq!(answers.lines().count(), 3);
+    }
+}
+
+fn floats(value: &Value) -> Vec<f32> {
+    value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect()
+}
+
+fn integers(value: &Value) -> Vec<i32> {
+    value.as_array().unwrap().iter().map(|v| v.as_i64().unwrap() as i32).collect()
+}
+
+/// Losses, and the gradient of their weighted sum with respect to the logits.
+fn ctc(device: &Device, case: &Value) -> Vec<Vec<f32>> {
+    let mut graph = Graph::new();
+    let shape: Vec<usize> = integers(&case["shape"]).iter().map(|&extent| extent as usize).collect();
+    let rows: Vec<Vec<i32>> = case["labels"].as_array().unwrap().iter().map(integers).collect();
+    let logits = graph.input("logits", Meta::f32(&shape[..]));
+    let labels = graph.constant(Tensor::new([rows.len(), rows[0].len()], rows.concat()).unwrap());
+    let lengths = graph.constant(Tensor::new([rows.len()], integers(&case["lengths"])).unwrap());
+    let weights = graph.constant(Tensor::new([rows.len()], floats(&case["weights"])).unwrap());
+    let blank = case["blank"].as_u64().unwrap() as usize;
+    let losses = ops::ctc_loss(&mut graph, logits, labels, Some(lengths), blank).unwrap();
+    let weighted = ops::mul(&mut graph, losses, weights).unwrap();
+    let total = ops::sum(&mut graph, weighted, &[0], false).unwrap();
+    let gradient = graph.differentiate(total, &[logits]).unwrap()[0];
+    graph.output("losses", losses);
+    graph.output("gradient", gradient);
+    let weights = device.weights(Layout::parameters(&graph), Layout::states(&graph), 0).unwrap();
+    let mut program = device.compile(&graph, &weights, Ending::Nothing).unwrap();
+    let given = Tensor::new(&shape[..], floats(&case["logits"])).unwrap();
+    let results = program.execute(&[("logits", given.bytes())]).unwrap();
+    results.iter().map(|result| result.f32().to_vec()).collect()
+}
+
+#[test]
+fn connectionist_temporal_classification_gives_pytorchs_losses_and_gradients() {
+    let recorded = fs::read_to_string(fixture("ctc.json")).unwrap();
+    let cases: Vec<Value> = serde_json::from_str(&recorded).unwrap();
+    for (i, case) in cases.iter().enumerate() {
+        for name in ["cpu", "gpu"] {
+            let results = ctc(&Device::named(name).unwrap(), case);
+            for (what, got) in ["losses", "gradient"].into_iter().zip(results) {
+                let wanted = floats(&case[what]);
+                assert_eq!(got.len(), wanted.len());
+                let off = got.iter().zip(&wanted).map(|(g, w)| (g - w).abs() / w.abs().max(1.0)).fold(0.0, f32::max);
+                assert!(off < 1e-5, "case {i} on {name}: {what} off by {off:e}: {got:?} instead of {wanted:?}");
+            }
+        }
     }
 }
 

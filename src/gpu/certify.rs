@@ -130,12 +130,12 @@ pub(super) fn values(op: &str, i: usize, meta: &Meta) -> Values {
     });
     let kind = KINDS.get(op).and_then(|values| values.get(i).cloned());
     match (kind, meta.dtype) {
-        // Ids must exist in a table of any length.
-        (_, DType::I32) => Values::Whole(2),
-        (_, DType::U8) => Values::Whole(256),
         (Some(Values::Fixed(values)), _) if !values.is_empty() => {
             Values::Fixed(values.iter().copied().cycle().take(meta.elements()).collect())
         }
+        // Ids must exist in a table of any length.
+        (_, DType::I32) => Values::Whole(2),
+        (_, DType::U8) => Values::Whole(256),
         (Some(kind @ (Values::Uniform(..) | Values::Away(..) | Values::Distinct)), _) => kind,
         _ => Values::Uniform(-1.0, 1.0),
     }
@@ -192,6 +192,16 @@ mod tests {
         let [x, y] = [0, 1].map(|i| witness.inputs[i].to_array());
         let sums = x.data.iter().zip(&y.data).map(|(x, y)| x.abs() + y.abs());
         assert!(witness.magnitude.data.iter().zip(sums).all(|(magnitude, sum)| (magnitude - sum).abs() < 1e-6));
+    }
+
+    #[test]
+    fn integers_are_of_the_kind_that_the_op_can_use() {
+        let mut graph = Graph::new();
+        let metas = [Meta::f32([4, 31, 37]), Meta::i32([4, 12]), Meta::i32([4])];
+        let inputs: Vec<_> = metas.iter().map(|meta| graph.input("x", meta.clone())).collect();
+        let loss = crate::ops::ctc_loss(&mut graph, inputs[0], inputs[1], Some(inputs[2]), 0).unwrap();
+        let witness = Witness::new(graph.node(loss).op().unwrap(), &metas, DType::F32).unwrap();
+        assert!(witness.expected.data.iter().all(|&loss| loss > 1.0), "{:?}", witness.expected.data);
     }
 
     #[test]

@@ -171,3 +171,81 @@ pub fn ctc_loss(
     };
     graph.apply(CtcLoss { blank }, &[logits, labels, lengths])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::{assert_close, evaluate};
+
+    fn integers(graph: &mut Graph, shape: [usize; 2], values: &[i32]) -> Value {
+        graph.constant(Tensor::new(shape, values.to_vec()).unwrap())
+    }
+
+    /// What an alignment reads as.
+    fn reading(alignment: &[usize], blank: usize) -> Vec<usize> {
+        let mut merged = alignment.to_vec();
+        merged.dedup();
+        merged.retain(|&class| class != blank);
+        merged
+    }
+
+    /// The loss by its definition: every alignment there is.
+    fn by_enumeration(probabilities: &[f64], classes: usize, label: &[usize], blank: usize) -> f64 {
+        let rows: Vec<&[f64]> = probabilities.chunks(classes).collect();
+        let alignment = |number: usize| -> Vec<usize> {
+            (0..rows.len()).map(|t| number / classes.pow(t as u32) % classes).collect()
+        };
+        let all = (0..classes.pow(rows.len() as u32)).map(alignment);
+        let matching = all.filter(|alignment| reading(alignment, blank) == label);
+        let total: f64 = matching.map(|a| a.iter().zip(&rows).map(|(&class, row)| row[class]).product::<f64>()).sum();
+        -total.ln()
+    }
+
+    #[test]
+    fn the_sum_over_all_alignments() {
+        let raw: Vec<f64> = (0..15).map(|i| f64::from(i * 7 % 11 + 1)).collect();
+        let probabilities: Vec<f64> =
+            raw.chunks(3).flat_map(|row| row.iter().map(|x| x / row.iter().sum::<f64>())).collect();
+        let logits: Vec<f64> = probabilities.iter().map(|p| p.ln()).collect();
+        for (label, blank) in
+            [(&[1, 1][..], 0), (&[2, 1, 2], 0), (&[], 1), (&[0], 2), (&[1, 0, 1, 0, 1], 2), (&[2, 2, 2], 0)]
+        {
+            let entries: Vec<i32> = label.iter().map(|&letter| letter as i32).chain([-1; 6]).take(6).collect();
+            let losses = evaluate(&[(&[1, 5, 3], &logits)], |g, v| {
+                let labels = integers(g, [1, 6], &entries);
+                ctc_loss(g, v[0], labels, None, blank)
+            });
+            assert_close(&losses.data, &[by_enumeration(&probabilities, 3, label, blank)]);
+        }
+    }
+
+    #[test]
+    fn what_has_no_alignment_counts_nothing() {
+        let logits: (&[usize], &[f64]) = (&[3, 2, 3], &[0.5; 18]);
+        let losses = evaluate(&[logits], |g, v| {
+            let labels = integers(g, [3, 3], &[1, 1, -1, 1, 2, 1, 0, -1, -1]);
+            ctc_loss(g, v[0], labels, None, 0)
+        });
+        assert_eq!(losses.data, [0.0; 3]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error() {
+        let mut graph = Graph::new();
+        let logits = graph.input("logits", Meta::f32([4, 9, 5]));
+        let labels = graph.input("labels", Meta::i32([4, 3]));
+        let fewer = graph.input("fewer", Meta::i32([3, 3]));
+        let flat = graph.input("flat", Meta::i32([4]));
+        let floats = graph.input("floats", Meta::f32([4, 3]));
+        let mut loss =
+            |logits, labels, lengths, blank| ctc_loss(&mut graph, logits, labels, lengths, blank).map(|_| ());
+        assert!(loss(logits, labels, None, 4).is_ok());
+        assert!(loss(logits, labels, Some(flat), 0).is_ok());
+        assert!(loss(logits, labels, None, 5).is_err());
+        assert!(loss(logits, labels, Some(labels), 0).is_err());
+        assert!(loss(logits, fewer, None, 0).is_err());
+        assert!(loss(logits, flat, None, 0).is_err());
+        assert!(loss(logits, floats, None, 0).is_err());
+        assert!(loss(floats, labels, None, 0).is_err());
+    }
+}
