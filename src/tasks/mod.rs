@@ -2,5 +2,6 @@
 //! what a prediction is.
 
 pub mod classify;
+pub mod read;
 
 pub use classify::{Classifier, Evaluation, Loss, Prediction, Run, Trainer};
