@@ -11,6 +11,7 @@ mod dense;
 mod depthwise_conv2d;
 mod dropout;
 mod embedding;
+mod expression;
 mod global_pooling;
 mod layer_scale;
 mod merge;
@@ -40,6 +41,7 @@ pub use cropping2d::Cropping2D;
 pub use dense::Dense;
 pub use depthwise_conv2d::DepthwiseConv2D;
 pub use dropout::{DropPath, Dropout, SpatialDropout2D};
+pub use expression::{Expression, Formula};
 pub use embedding::Embedding;
 pub use global_pooling::{GlobalAveragePooling2D, GlobalMaxPooling2D};
 pub use layer_scale::LayerScale;
@@ -113,6 +115,7 @@ pub const TYPES: &[LayerType] = &[
     LayerType::of::<Resizing>("resizing"),
     LayerType::of::<ZeroPadding2D>("zero_padding2d"),
     LayerType::of::<Rescaling>("rescaling"),
+    LayerType::of::<Expression>("expression"),
     LayerType::of::<OnnxNetwork>("onnx"),
 ];
 
