@@ -42,12 +42,15 @@ fn grad_cam_of_averaged_maps_is_the_class_activation_map() {
     let values: HashMap<String, Tensor> = model.initialize(Seed(1)).unwrap().into_iter().collect();
     let picture = noise(72);
     for device in devices() {
-        let mut watched = Watched::new(&model, &device, &with_weights(&model, &device, &values), 2, Some("conv2d")).unwrap();
+        let mut watched =
+            Watched::new(&model, &device, &with_weights(&model, &device, &values), 2, Some("conv2d")).unwrap();
         let seen = watched.look(&[picture.clone()], 2).unwrap();
         let dense = values["dense.weight"].f32();
         let cam: Vec<f32> = seen.maps[0]
             .chunks(3)
-            .map(|pixel| pixel.iter().enumerate().map(|(c, value)| value * dense[c * 4 + 2]).sum::<f32>().max(0.0) / 16.0)
+            .map(|pixel| {
+                pixel.iter().enumerate().map(|(c, value)| value * dense[c * 4 + 2]).sum::<f32>().max(0.0) / 16.0
+            })
             .collect();
         let expected = ocellus::explain::Heatmap::stretched(&cam, [4, 4], [6, 6]);
         let found = explain(&mut watched, Method::GradCam, &picture, 2, Seed(0)).unwrap();
@@ -161,7 +164,8 @@ fn curves_run_from_the_picture_to_nothing_and_back() {
     let model: Model = Sequential::new([6, 6, 2]).conv2d(4, 3).relu().flatten().dense(3).softmax().into();
     let values: HashMap<String, Tensor> = model.initialize(Seed(2)).unwrap().into_iter().collect();
     let picture = noise(72);
-    let mut watched = Watched::new(&model, &Device::Cpu, &with_weights(&model, &Device::Cpu, &values), 8, None).unwrap();
+    let mut watched =
+        Watched::new(&model, &Device::Cpu, &with_weights(&model, &Device::Cpu, &values), 8, None).unwrap();
     let map = explain(&mut watched, Method::Occlusion, &picture, 1, Seed(0)).unwrap();
     let deletion = faithfulness::deletion(&mut watched, &map, &picture, 1).unwrap();
     let insertion = faithfulness::insertion(&mut watched, &map, &picture, 1).unwrap();

@@ -93,7 +93,8 @@ impl Explain {
         for (number, path) in paths.iter().enumerate() {
             match Image::open(path) {
                 Ok(image) => {
-                    let explained = self.picture(&mut watched, random.as_mut(), &trained, wanted, path, image, &out, number)?;
+                    let explained =
+                        self.picture(&mut watched, random.as_mut(), &trained, wanted, path, image, &out, number)?;
                     print(if common.json { json(&explained)? } else { explained.to_string() })?;
                 }
                 Err(error) => {
@@ -121,7 +122,11 @@ impl Explain {
         let session = &trained.session;
         let model = &session.task().model;
         let drawn = model.initialize(Seed(common.seed.unwrap_or(0)))?;
-        let weights = session.device().weights((**session.weights().parameters()).clone(), (**session.weights().states()).clone(), 0)?;
+        let weights = session.device().weights(
+            (**session.weights().parameters()).clone(),
+            (**session.weights().states()).clone(),
+            0,
+        )?;
         weights.set(|name| drawn.get(name))?;
         Watched::new(model, session.device(), &weights, BATCH, self.layer.as_deref())
     }
@@ -200,7 +205,14 @@ fn values(map: &Heatmap) -> Values {
 fn save(image: &Image, path: &Path) -> Result<()> {
     let [height, width] = image.size;
     let mut png = std::io::Cursor::new(Vec::new());
-    image::write_buffer_with_format(&mut png, &image.pixels, width as u32, height as u32, ExtendedColorType::Rgb8, ImageFormat::Png)
-        .map_err(|e| Error::format(path, e.to_string()))?;
+    image::write_buffer_with_format(
+        &mut png,
+        &image.pixels,
+        width as u32,
+        height as u32,
+        ExtendedColorType::Rgb8,
+        ImageFormat::Png,
+    )
+    .map_err(|e| Error::format(path, e.to_string()))?;
     crate::atomic::write(path, png.get_ref()).map_err(|e| Error::io("write", path, e))
 }

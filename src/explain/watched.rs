@@ -40,7 +40,9 @@ impl Watched {
         let logits = built.logits.unwrap_or(built.output);
         let outputs = graph.shape(logits).last();
         if graph.shape(logits).dims() != [n, outputs] {
-            return Err(Error::config("only classifiers can be explained so far: this network gives maps or sequences"));
+            return Err(Error::config(
+                "only classifiers can be explained so far: this network gives maps or sequences",
+            ));
         }
         let map = match layer {
             Some(name) => {

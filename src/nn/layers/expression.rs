@@ -149,11 +149,16 @@ impl Parser<'_> {
             return if self.eat(')') { Ok(term) } else { Err("a bracket is not closed".into()) };
         }
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
-        let exponent = |at: usize| self.rest[..at].ends_with(['e', 'E']) && self.rest.starts_with(|c: char| c.is_ascii_digit());
+        let exponent =
+            |at: usize| self.rest[..at].ends_with(['e', 'E']) && self.rest.starts_with(|c: char| c.is_ascii_digit());
         let end = self.rest.char_indices().find(|&(at, c)| !is_word(c) && !(c == '-' && exponent(at)));
         let (word, rest) = self.rest.split_at(end.map_or(self.rest.len(), |(at, _)| at));
         if word.is_empty() {
-            return Err(if rest.is_empty() { "it ends too early".into() } else { format!("\"{rest}\" was not expected") });
+            return Err(if rest.is_empty() {
+                "it ends too early".into()
+            } else {
+                format!("\"{rest}\" was not expected")
+            });
         }
         self.rest = rest.trim_start();
         if let Some(input) = INPUTS.iter().position(|name| *name == word) {
