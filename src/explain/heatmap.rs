@@ -36,17 +36,28 @@ impl Heatmap {
         order
     }
 
-    /// Spearman's correlation of the ranks of two maps of one size: 1 if they agree, about 0 if they have nothing in common.
+    /// Spearman's correlation of the ranks of two maps of one size: 1 if they agree, about 0 if they have nothing in common. Equal
+    /// values share a rank; with an even map it is 0.
     pub fn rank_correlation(&self, other: &Self) -> f64 {
-        let ranks = |map: &Self| {
-            let mut ranks = vec![0.0; map.values.len()];
-            map.ranking().into_iter().enumerate().for_each(|(rank, at)| ranks[at] = rank as f64);
-            ranks
-        };
-        let (a, b) = (ranks(self), ranks(other));
-        let n = a.len() as f64;
-        let squares: f64 = a.iter().zip(&b).map(|(a, b)| (a - b) * (a - b)).sum();
-        1.0 - 6.0 * squares / (n * (n * n - 1.0)).max(1.0)
+        let (a, b) = (self.centred_ranks(), other.centred_ranks());
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let norm = (dot(&a, &a) * dot(&b, &b)).sqrt();
+        if norm == 0.0 { 0.0 } else { dot(&a, &b) / norm }
+    }
+
+    /// Ranks of the pixels less their mean.
+    fn centred_ranks(&self) -> Vec<f64> {
+        let order = self.ranking();
+        let mean = (order.len() as f64 - 1.0) / 2.0;
+        let mut ranks = vec![0.0; order.len()];
+        let mut start = 0;
+        while start < order.len() {
+            let equal = order[start..].iter().take_while(|&&at| self.values[at] == self.values[order[start]]).count();
+            let shared = start as f64 + (equal as f64 - 1.0) / 2.0 - mean;
+            order[start..start + equal].iter().for_each(|&at| ranks[at] = shared);
+            start += equal;
+        }
+        ranks
     }
 
     /// The picture, in grey, under what speaks for the class, from blue over yellow to red.
@@ -92,5 +103,9 @@ mod tests {
         let up = map(&[1.0, 2.0, 3.0, 4.0]);
         assert_eq!(up.rank_correlation(&map(&[10.0, 20.0, 30.0, 99.0])), 1.0);
         assert_eq!(up.rank_correlation(&map(&[4.0, 3.0, 2.0, 1.0])), -1.0);
+        assert_eq!(up.rank_correlation(&map(&[5.0; 4])), 0.0);
+        // By hand: ranks 1.5, -0.5, -0.5, -0.5 and 1.5, 0.5, -0.5, -1.5, both descending.
+        let tied = map(&[0.0, 0.0, 0.0, 7.0]);
+        assert!((up.rank_correlation(&tied) - 3.0 / 15.0_f64.sqrt()).abs() < 1e-12);
     }
 }

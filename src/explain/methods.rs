@@ -14,7 +14,8 @@ pub enum Method {
     /// <https://arxiv.org/abs/1610.02391>).
     GradCam,
     /// The same with weights that count every place where a channel matters, however small (Chattopadhay et al., 2018,
-    /// <https://arxiv.org/abs/1710.11063>).
+    /// <https://arxiv.org/abs/1710.11063>). No weight is negative, so that the map depends less on the class: ask for the comparison
+    /// with random weights.
     GradCamPlusPlus,
     /// Gradients on the way from an even picture to this one: they add up to the difference of the scores (Sundararajan et al.,
     /// 2017, <https://arxiv.org/abs/1703.01365>).
@@ -71,8 +72,7 @@ const SQUARES: usize = 8;
 pub fn explain(watched: &mut Watched, method: Method, picture: &[f32], class: usize, seed: Seed) -> Result<Heatmap> {
     match method {
         Method::GradCam => class_activation(watched, picture, class, |_, gradient| {
-            let mean = gradient.iter().sum::<f32>() / gradient.len() as f32;
-            mean
+            gradient.iter().sum::<f32>() / gradient.len() as f32
         }),
         Method::GradCamPlusPlus => class_activation(watched, picture, class, |map, gradient| {
             let total: f32 = map.iter().sum();

@@ -151,7 +151,7 @@ impl Parser<'_> {
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
         let exponent =
             |at: usize| self.rest[..at].ends_with(['e', 'E']) && self.rest.starts_with(|c: char| c.is_ascii_digit());
-        let end = self.rest.char_indices().find(|&(at, c)| !is_word(c) && !(c == '-' && exponent(at)));
+        let end = self.rest.char_indices().find(|&(at, c)| !(is_word(c) || c == '-' && exponent(at)));
         let (word, rest) = self.rest.split_at(end.map_or(self.rest.len(), |(at, _)| at));
         if word.is_empty() {
             return Err(if rest.is_empty() {
