@@ -14,6 +14,7 @@ pub mod cpu;
 pub mod data;
 pub mod device;
 pub mod error;
+pub mod explain;
 pub mod gpu;
 pub mod graph;
 pub mod interop;

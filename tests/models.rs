@@ -706,7 +706,7 @@ fn layers_compute_what_keras_does() {
     let extents = |value: &serde_json::Value| numbers(value).into_iter().map(|v| v as usize).collect::<Vec<_>>();
     let shape = extents(&recorded["input_shape"]);
     let cases = recorded["cases"].as_array().unwrap();
-    assert_eq!(cases.len(), 46);
+    assert_eq!(cases.len(), 52);
     let devices = devices();
     for case in cases {
         let text = case["layer"].as_str().unwrap();

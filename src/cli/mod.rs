@@ -7,6 +7,7 @@ mod compare;
 mod completions;
 mod devices;
 mod evaluate;
+mod explain;
 mod export;
 mod import;
 mod predict;
@@ -71,6 +72,8 @@ enum Command {
     Check(check::Check),
     /// Take a network that was trained elsewhere.
     Import(import::Import),
+    /// Show which pixels decided.
+    Explain(explain::Explain),
     /// Write a trained network for other programs.
     Export(export::Export),
     /// Run an ONNX network on arrays.
@@ -102,6 +105,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Augment(args) => args.run(&common),
         Command::Check(args) => args.run(&common),
         Command::Import(args) => args.run(&common),
+        Command::Explain(args) => args.run(&common),
         Command::Export(args) => args.run(&common),
         Command::Run(args) => args.run(&common),
         Command::Tune(args) => args.run(&common),

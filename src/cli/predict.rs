@@ -139,7 +139,7 @@ fn probability(text: &str) -> Result<f32, String> {
     number.ok_or_else(|| "give a probability from 0 to 1".to_owned())
 }
 
-fn print_unreadable(path: String, error: &Error, common: &Common) -> Result<()> {
+pub(super) fn print_unreadable(path: String, error: &Error, common: &Common) -> Result<()> {
     if common.json {
         return super::print(super::json(&Unreadable { path, error: error.to_string() })?);
     }

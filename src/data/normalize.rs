@@ -85,6 +85,12 @@ impl Normalization {
         mode.fixed(channels).unwrap_or_else(|| moments.normalization(channels))
     }
 
+    /// The numbers that a network sees of bytes, channel by channel.
+    pub fn apply(&self, bytes: &[u8]) -> Vec<f32> {
+        let of = self.mean.iter().zip(&self.std).cycle();
+        bytes.iter().zip(of).map(|(&byte, (mean, std))| (f32::from(byte) / 255.0 - mean) / std).collect()
+    }
+
     fn uniform(channels: usize, mean: f32, std: f32) -> Self {
         Self { mean: vec![mean; channels], std: vec![std; channels] }
     }

@@ -19,6 +19,7 @@ const KINDS: &[(&str, &str)] = &[
     ("bias", "bias"),
     ("gamma", "weight"),
     ("scale", "weight"),
+    ("embeddings", "weight"),
     ("alpha", "weight"),
     ("beta", "bias"),
     ("moving_mean", "running_mean"),

@@ -11,6 +11,7 @@ mod dense;
 mod depthwise_conv2d;
 mod dropout;
 mod embedding;
+mod expression;
 mod global_pooling;
 mod layer_scale;
 mod merge;
@@ -41,6 +42,7 @@ pub use dense::Dense;
 pub use depthwise_conv2d::DepthwiseConv2D;
 pub use dropout::{DropPath, Dropout, SpatialDropout2D};
 pub use embedding::Embedding;
+pub use expression::{Expression, Formula};
 pub use global_pooling::{GlobalAveragePooling2D, GlobalMaxPooling2D};
 pub use layer_scale::LayerScale;
 pub use merge::{Add, Average, Concatenate, Maximum, Multiply};
@@ -113,6 +115,7 @@ pub const TYPES: &[LayerType] = &[
     LayerType::of::<Resizing>("resizing"),
     LayerType::of::<ZeroPadding2D>("zero_padding2d"),
     LayerType::of::<Rescaling>("rescaling"),
+    LayerType::of::<Expression>("expression"),
     LayerType::of::<OnnxNetwork>("onnx"),
 ];
 

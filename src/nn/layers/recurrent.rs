@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::graph::{Graph, Value};
+use crate::graph::{Function, Graph, Term, Value};
 use crate::nn::{Builder, Initializer, Layer};
 use crate::ops;
 use crate::tensor::Tensor;
@@ -27,12 +27,16 @@ macro_rules! recurrent {
             /// Whether they are read both ways, and the results stand side by side.
             #[serde(default)]
             pub bidirectional: bool,
+            /// Steps all of whose values are this are passed over, as behind Keras's `Masking`: for sequences of different
+            /// lengths. The result of such a step is that of the one read before.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub mask_value: Option<f32>,
         }
 
         impl $name {
             /// With Keras's defaults: the last step's result, read once from the front.
             pub fn new(units: usize) -> Self {
-                Self { units, return_sequences: false, go_backwards: false, bidirectional: false }
+                Self { units, return_sequences: false, go_backwards: false, bidirectional: false, mask_value: None }
             }
         }
 
@@ -42,8 +46,8 @@ macro_rules! recurrent {
             }
 
             fn build(&self, builder: &mut Builder<'_>, inputs: &[Value]) -> Result<Value> {
-                let Self { units, return_sequences, go_backwards, bidirectional } = *self;
-                let read = Reading { units, return_sequences, go_backwards, bidirectional };
+                let Self { units, return_sequences, go_backwards, bidirectional, mask_value } = *self;
+                let read = Reading { units, return_sequences, go_backwards, bidirectional, mask_value };
                 read.build::<$cell>(builder, inputs[0])
             }
         }
@@ -173,6 +177,7 @@ struct Reading {
     return_sequences: bool,
     go_backwards: bool,
     bidirectional: bool,
+    mask_value: Option<f32>,
 }
 
 impl Reading {
@@ -207,6 +212,7 @@ impl Reading {
         let recurrent = builder.parameter(&name("recurrent_weight"), [self.units, wide], Initializer::Orthogonal)?;
         let shape = if C::BIASES == 1 { vec![wide] } else { vec![C::BIASES, wide] };
         let bias = builder.parameter(&name("bias"), shape, C::BIAS)?;
+        let alive = self.mask_value.map(|value| alive(builder.graph(), x, value)).transpose()?;
         let graph = builder.graph();
         let biases = (0..C::BIASES)
             .map(|i| match C::BIASES {
@@ -226,7 +232,12 @@ impl Reading {
             for &bias in &biases[1..] {
                 kept = ops::add(graph, kept, bias)?;
             }
-            (output, memory) = C::step(graph, &Step { input, kept, output, memory, n, units: self.units })?;
+            let mut next = C::step(graph, &Step { input, kept, output, memory, n, units: self.units })?;
+            if let Some(alive) = alive {
+                let here = ops::slice(graph, alive, &[0..n, at..at + 1])?;
+                next = (choose(graph, here, next.0, output)?, choose(graph, here, next.1, memory)?);
+            }
+            (output, memory) = next;
             outputs.push(output);
         }
         Ok(outputs)
@@ -243,4 +254,14 @@ impl Reading {
         let steps = steps.collect::<Result<Vec<Value>>>()?;
         ops::concat(graph, &steps, 1)
     }
+}
+
+/// 1 for each step `[n, steps]` of x `[n, steps, c]` that has a value other than `mask`, else 0.
+fn alive(graph: &mut Graph, x: Value, mask: f32) -> Result<Value> {
+    let others = ops::apply(graph, x, |x| 1.0 - x.with(Function::Equal, mask))?;
+    ops::max_over(graph, others, &[2], false)
+}
+
+fn choose(graph: &mut Graph, condition: Value, yes: Value, no: Value) -> Result<Value> {
+    ops::formula(graph, &Term::Input(0).select(Term::Input(1), Term::Input(2)), &[condition, yes, no])
 }

@@ -1,0 +1,154 @@
+use crate::device::{Device, Program, Weights};
+use crate::error::{Error, Result};
+use crate::graph::{Ending, Graph, Value};
+use crate::nn::{Mode, Model};
+use crate::ops;
+use crate::tensor::{DType, Meta};
+
+/// A classifier of which one sees, beside its answers, what they change by: the gradient of a class's score with respect to the
+/// pixels, and to a map within.
+pub struct Watched {
+    program: Program,
+    n: usize,
+    input: [usize; 3],
+    outputs: usize,
+    map: [usize; 3],
+}
+
+/// What was seen of some pictures, one after the other.
+pub struct Seen {
+    /// Of every class, for each picture.
+    pub probabilities: Vec<Vec<f32>>,
+    /// Gradient of the score with respect to the pixels `[h, w, c]`, for each picture.
+    pub pixel_gradients: Vec<Vec<f32>>,
+    /// The map `[h, w, channels]` within, for each picture.
+    pub maps: Vec<Vec<f32>>,
+    /// Gradient of the score with respect to it.
+    pub map_gradients: Vec<Vec<f32>>,
+}
+
+impl Watched {
+    /// A network that is shown `n` pictures at a time. The map within is the result of `layer`, or the last that has height and
+    /// width.
+    ///
+    /// Errors: if there is no such layer, or it has no height and width; if the program does not fit the device.
+    pub fn new(model: &Model, device: &Device, weights: &Weights, n: usize, layer: Option<&str>) -> Result<Self> {
+        let mut graph = Graph::new();
+        let [h, w, c] = model.input;
+        let pixels = graph.input("pixels", Meta::f32([n, h, w, c]));
+        let built = model.build(&mut graph, pixels, Mode::Inference)?;
+        let logits = built.logits.unwrap_or(built.output);
+        let outputs = graph.shape(logits).last();
+        if graph.shape(logits).dims() != [n, outputs] {
+            return Err(Error::config(
+                "only classifiers can be explained so far: this network gives maps or sequences",
+            ));
+        }
+        let map = match layer {
+            Some(name) => {
+                let at = model.layers().iter().position(|spec| spec.name == name);
+                at.map(|at| built.layers[at]).ok_or_else(|| unknown_layer(model, name))?
+            }
+            None => last_map(&graph, logits).unwrap_or(pixels),
+        };
+        let &[_, map_h, map_w, channels] = graph.shape(map).dims() else {
+            let name = layer.unwrap_or_default();
+            return Err(Error::config(format!("layer \"{name}\" has no height and width: choose one before it")));
+        };
+        // How much each output counts for the score.
+        let wanted = graph.input("wanted", Meta::f32([n, outputs]));
+        let scores = ops::mul(&mut graph, logits, wanted)?;
+        let score = ops::sum(&mut graph, scores, &[0, 1], false)?;
+        let gradients = graph.differentiate(score, &[pixels, map])?;
+        let probabilities = match (model.ends_in_probabilities(), outputs) {
+            (true, _) => built.output,
+            (false, 1) => ops::sigmoid(&mut graph, logits)?,
+            (false, _) => ops::softmax(&mut graph, logits)?,
+        };
+        let own = |graph: &mut Graph, value: Value| ops::copy(graph, value);
+        let results = [probabilities, gradients[0], map, gradients[1]];
+        for (name, value) in ["probabilities", "pixel gradient", "map", "map gradient"].into_iter().zip(results) {
+            let value = own(&mut graph, value)?;
+            graph.output(name, value);
+        }
+        let program = device.compile(&graph, weights, Ending::Nothing)?;
+        Ok(Self { program, n, input: model.input, outputs, map: [map_h, map_w, channels] })
+    }
+
+    /// Pictures that are shown at a time.
+    pub fn batch(&self) -> usize {
+        self.n
+    }
+
+    /// Height, width and channels of a picture.
+    pub fn input(&self) -> [usize; 3] {
+        self.input
+    }
+
+    /// Height, width and channels of the map within.
+    pub fn map(&self) -> [usize; 3] {
+        self.map
+    }
+
+    /// Shows pictures `[h, w, c]`, as many as [`Watched::batch`] or fewer; the score is that of `class` for all of them.
+    ///
+    /// Errors: if the device is lost.
+    pub fn look(&mut self, pictures: &[Vec<f32>], class: usize) -> Result<Seen> {
+        let [h, w, c] = self.input;
+        let mut pixels: Vec<f32> = pictures.concat();
+        pixels.resize(self.n * h * w * c, 0.0);
+        let row: Vec<f32> = match self.outputs {
+            // One logit speaks for the second of two classes, and against the first.
+            1 => vec![if class == 1 { 1.0 } else { -1.0 }],
+            outputs => (0..outputs).map(|i| if i == class { 1.0 } else { 0.0 }).collect(),
+        };
+        let wanted = row.repeat(self.n);
+        let inputs = [("pixels", bytemuck::cast_slice(&pixels)), ("wanted", bytemuck::cast_slice(&wanted))];
+        let results = self.program.execute(&inputs)?;
+        let each = |i: usize| -> Vec<Vec<f32>> {
+            debug_assert_eq!(results[i].dtype(), DType::F32);
+            let length = results[i].shape().elements() / self.n;
+            results[i].f32().chunks(length).take(pictures.len()).map(<[f32]>::to_vec).collect()
+        };
+        let both = |row: Vec<f32>| if let [p] = row[..] { vec![1.0 - p, p] } else { row };
+        Ok(Seen {
+            probabilities: each(0).into_iter().map(both).collect(),
+            pixel_gradients: each(1),
+            maps: each(2),
+            map_gradients: each(3),
+        })
+    }
+
+    /// The probability of a class for each of any number of pictures.
+    ///
+    /// Errors: if the device is lost.
+    pub fn probabilities(&mut self, pictures: &[Vec<f32>], class: usize) -> Result<Vec<f32>> {
+        let mut found = Vec::with_capacity(pictures.len());
+        for some in pictures.chunks(self.n) {
+            found.extend(self.look(some, class)?.probabilities.iter().map(|row| row[class]));
+        }
+        Ok(found)
+    }
+}
+
+/// The last value with more than one pixel on which `logits` depend.
+fn last_map(graph: &Graph, logits: Value) -> Option<Value> {
+    let mut needed = vec![false; graph.nodes().len()];
+    needed[logits.index()] = true;
+    for (value, node) in graph.iter().rev() {
+        if !needed[value.index()] {
+            continue;
+        }
+        let is_map = matches!(graph.shape(value).dims(), &[_, h, w, c] if h * w > 1 && c > 1);
+        if is_map && node.op().is_some() {
+            return Some(value);
+        }
+        node.inputs.iter().for_each(|v| needed[v.index()] = true);
+    }
+    None
+}
+
+fn unknown_layer(model: &Model, name: &str) -> Error {
+    let names: Vec<&str> = model.layers().iter().map(|spec| spec.name.as_str()).collect();
+    Error::config(format!("there is no layer \"{name}\"; there are {}", names.join(", ")))
+}
