@@ -28,7 +28,7 @@ macro_rules! recurrent {
             #[serde(default)]
             pub bidirectional: bool,
             /// Steps all of whose values are this are passed over, as behind Keras's `Masking`: for sequences of different
-            /// lengths. The result of such a step is that of the one read before.
+            /// lengths. The result of such a step is that of the one read before; where steps are read both ways, 0.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub mask_value: Option<f32>,
         }
@@ -233,12 +233,15 @@ impl Reading {
                 kept = ops::add(graph, kept, bias)?;
             }
             let mut next = C::step(graph, &Step { input, kept, output, memory, n, units: self.units })?;
-            if let Some(alive) = alive {
-                let here = ops::slice(graph, alive, &[0..n, at..at + 1])?;
+            let here = alive.map(|alive| ops::slice(graph, alive, &[0..n, at..at + 1])).transpose()?;
+            if let Some(here) = here {
                 next = (choose(graph, here, next.0, output)?, choose(graph, here, next.1, memory)?);
             }
             (output, memory) = next;
-            outputs.push(output);
+            outputs.push(match here.filter(|_| self.bidirectional && self.return_sequences) {
+                Some(here) => ops::mul(graph, here, output)?,
+                None => output,
+            });
         }
         Ok(outputs)
     }
