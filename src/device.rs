@@ -292,6 +292,14 @@ impl Program {
         }
     }
 
+    /// Whether the graph has an input of that name.
+    pub fn takes(&self, name: &str) -> bool {
+        match self {
+            Self::Cpu(p) => p.takes(name),
+            Self::Gpu(p) => p.takes(name),
+        }
+    }
+
     /// Starts a run, with the scalars of the update if there is one. On a GPU it returns before the run is done.
     ///
     /// Errors: if the device is lost.

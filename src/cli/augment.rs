@@ -10,6 +10,7 @@ use crate::data::{self, Batch, Cache, Dataset, Images, Loader, LoaderOptions, Mi
 use crate::error::{Error, Result};
 use crate::ops::{AugmentRow, MixRow};
 use crate::report;
+use crate::tasks::Classifier;
 
 /// Draws images as training would show them: each row has one as it is, and then changed anew seven times.
 #[derive(Args)]
@@ -40,7 +41,7 @@ const SHOWINGS: usize = 8;
 impl Augment {
     pub fn run(&self, common: &Common) -> Result<()> {
         catch_interrupts()?;
-        let train = open_data(self.data.as_deref())?.train;
+        let train = open_data::<Classifier>(self.data.as_deref(), &toml::Table::new())?.train;
         let probe = train.probe()?;
         let size = self.image_size.as_deref().map(image_size).transpose()?;
         let [height, width] = size.or(probe.size).unwrap_or([224, 224]);
@@ -55,7 +56,8 @@ impl Augment {
         let shape = [height, width, probe.channels];
         let images = Images::load(spread(train), shape, Cache::Ram, &stop_if_interrupted)?;
         let batch = showings(images, &augment, Seed(common.seed.unwrap_or(0)), [height, width])?;
-        let (png, _) = report::contact_sheet(&batch, shape, &classes)?;
+        let captions: Vec<String> = batch.labels.iter().map(|&label| classes[label as usize].clone()).collect();
+        let (png, _) = report::contact_sheet(&batch, shape, &captions)?;
         atomic::write(&self.preview, &png).map_err(|e| Error::io("write", &self.preview, e))?;
         print(format!("{}: each row an image as it is, then changed", self.preview.display()))
     }
@@ -97,5 +99,5 @@ fn showings(images: Images, augment: &data::Augment, seed: Seed, size: [usize; 2
     }
     let indices = (0..labels.len()).collect();
     let mixes = augment.mixes_images().then_some(mixes);
-    Ok(Batch { images: pixels.into(), labels, rows, mixes, indices })
+    Ok(Batch { images: pixels.into(), labels, rows, mixes, targets: Vec::new(), indices })
 }

@@ -70,7 +70,7 @@ fn outcome(run: &PathBuf) -> Result<Outcome> {
         seconds: last.map(|e| e.seconds),
         best_epoch: best.map(|e| e.epoch),
         train_loss: of(|e| e.train_loss),
-        train_metric: of(|e| e.train_metric),
+        train_metric: best.and_then(|e| e.train_metric),
         val_loss: best.and_then(|e| e.val_loss),
         val_metric: best.and_then(|e| e.val_metric),
         images_per_s: last.map(|e| e.images_per_s),

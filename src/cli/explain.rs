@@ -2,7 +2,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use image::{ExtendedColorType, ImageFormat};
 use serde::Serialize;
 
 use super::trained::Trained;
@@ -13,6 +12,7 @@ use crate::explain::{Heatmap, Method, Watched, explain, faithfulness};
 use crate::interop::npy;
 use crate::interop::onnx::{Element, Values};
 use crate::seed::Seed;
+use crate::tasks::Classifier;
 use crate::tensor::Array;
 
 /// Shows which pixels decided.
@@ -80,7 +80,7 @@ impl Explain {
         if paths.is_empty() {
             return Err(Error::config("there are no images in what was given"));
         }
-        let trained = Trained::open(&self.run, common)?;
+        let trained = Trained::<Classifier>::open(&self.run, common)?;
         let classes = &trained.kept.classes;
         let wanted = self.class.as_ref().map(|name| class_number(classes, name)).transpose()?;
         let mut watched = self.watched(&trained)?;
@@ -112,13 +112,13 @@ impl Explain {
         }
     }
 
-    fn watched(&self, trained: &Trained) -> Result<Watched> {
+    fn watched(&self, trained: &Trained<Classifier>) -> Result<Watched> {
         let session = &trained.session;
         Watched::new(&session.task().model, session.device(), session.weights(), BATCH, self.layer.as_deref())
     }
 
     /// The same network with the weights that training could have started from.
-    fn with_random_weights(&self, trained: &Trained, common: &Common) -> Result<Watched> {
+    fn with_random_weights(&self, trained: &Trained<Classifier>, common: &Common) -> Result<Watched> {
         let session = &trained.session;
         let model = &session.task().model;
         let drawn = model.initialize(Seed(common.seed.unwrap_or(0)))?;
@@ -136,7 +136,7 @@ impl Explain {
         &self,
         watched: &mut Watched,
         random: Option<&mut Watched>,
-        trained: &'a Trained,
+        trained: &'a Trained<Classifier>,
         wanted: Option<usize>,
         path: &Path,
         image: Image,
@@ -154,7 +154,7 @@ impl Explain {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let name = |ending: &str| out.join(format!("{number:04}-{stem}-{}.{ending}", self.method));
         let overlay = name("png");
-        save(&map.over(&image), &overlay)?;
+        map.over(&image).save_png(&overlay)?;
         let heatmap = self.npy.then(|| name("npy"));
         if let Some(path) = &heatmap {
             npy::write(path, &values(&map))?;
@@ -200,19 +200,4 @@ fn class_number(classes: &[String], name: &str) -> Result<usize> {
 fn values(map: &Heatmap) -> Values {
     let data = map.values.iter().map(|&v| f64::from(v)).collect();
     Values { element: Element::Float, array: Array { shape: map.size.into(), data } }
-}
-
-fn save(image: &Image, path: &Path) -> Result<()> {
-    let [height, width] = image.size;
-    let mut png = std::io::Cursor::new(Vec::new());
-    image::write_buffer_with_format(
-        &mut png,
-        &image.pixels,
-        width as u32,
-        height as u32,
-        ExtendedColorType::Rgb8,
-        ImageFormat::Png,
-    )
-    .map_err(|e| Error::format(path, e.to_string()))?;
-    crate::atomic::write(path, png.get_ref()).map_err(|e| Error::io("write", path, e))
 }

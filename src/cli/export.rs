@@ -6,17 +6,17 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::evaluate::held_out;
-use super::predict::batch;
-use super::trained::Trained;
+use super::trained::{Trained, task_of};
 use super::{Common, json, print};
 use crate::atomic;
-use crate::data::{Image, Source};
+use crate::data::{Batch, Image, Source};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::interop::onnx::{Element, Network, Session, Values, export};
 use crate::interop::safetensors;
 use crate::nn::Mode;
+use crate::tasks::{RunTask, with_task};
 use crate::tensor::{Array, Meta, Tensor};
 
 /// Writes a trained network for other programs.
@@ -57,7 +57,11 @@ const ALLOWED: f64 = 1e-4;
 
 impl Export {
     pub fn run(&self, common: &Common) -> Result<()> {
-        let mut trained = Trained::open(&self.run, common)?;
+        with_task!(task_of(&self.run)?.as_str(), T => self.run_as::<T>(common))
+    }
+
+    fn run_as<T: RunTask>(&self, common: &Common) -> Result<()> {
+        let mut trained = Trained::<T>::open(&self.run, common)?;
         let tensors = trained.session.weights().tensors()?;
         if self.format == Format::Safetensors {
             safetensors::save(&self.output, tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)))?;
@@ -83,14 +87,14 @@ impl Export {
     }
 
     /// Evenly spread over what is to be checked; where there is nothing, made of noise.
-    fn pictures(&self, trained: &Trained, common: &Common) -> Result<Vec<Image>> {
-        let found = held_out(&trained.kept, self.data.as_deref());
+    fn pictures<T: RunTask>(&self, trained: &Trained<T>, common: &Common) -> Result<Vec<Image>> {
+        let found = held_out::<T>(&trained.kept, self.data.as_deref());
         let dataset = match found {
             Ok((dataset, _)) if !dataset.is_empty() => dataset,
             Err(error) if self.data.is_some() => return Err(error),
             _ => {
                 common.say("no pictures at hand: checked on noise; --data names better ones");
-                return Ok(noise(trained.session.task().input()));
+                return Ok(noise(trained.session.task().model().input));
             }
         };
         let every = dataset.len().div_ceil(CHECKED).max(1);
@@ -116,18 +120,15 @@ fn noise([height, width, _]: [usize; 3]) -> Vec<Image> {
     (0..4).map(image).collect()
 }
 
-fn onnx(trained: &Trained, weights: HashMap<String, Tensor>) -> Result<Vec<u8>> {
+fn onnx<T: RunTask>(trained: &Trained<T>, weights: HashMap<String, Tensor>) -> Result<Vec<u8>> {
     let task = trained.session.task();
-    let picture = task.input();
+    let picture = task.model().input;
     let network = |n: usize| {
         let mut graph = Graph::new();
         let [h, w, c] = picture;
         let input = graph.input("pixels", Meta::f32([n, h, w, c]));
-        let built = task.model.build(&mut graph, input, Mode::Inference)?;
-        let output = match task.model.ends_in_probabilities() || graph.shape(built.output).last() == 1 {
-            true => built.output,
-            false => crate::ops::softmax(&mut graph, built.output)?,
-        };
+        let built = task.model().build(&mut graph, input, Mode::Inference)?;
+        let output = task.exported(&mut graph, built.output)?;
         graph.output(export::Classifier::OUTPUT, output);
         Ok((graph, input, output))
     };
@@ -135,30 +136,30 @@ fn onnx(trained: &Trained, weights: HashMap<String, Tensor>) -> Result<Vec<u8>> 
         network: &network,
         weights: &weights,
         picture,
-        mean: &task.normalization.mean,
-        std: &task.normalization.std,
-        temperature: task.calibration.map_or(1.0, |c| c.temperature),
-        labels: &task.classes,
+        mean: &task.normalization().mean,
+        std: &task.normalization().std,
+        temperature: task.temperature(),
+        labels: task.classes(),
     }
     .to_onnx()
 }
 
 /// The largest difference between the network's probabilities and those of its file, each given whole pictures.
-fn compare(trained: &mut Trained, network: Network, images: &[Image]) -> Result<f64> {
+fn compare<T: RunTask>(trained: &mut Trained<T>, network: Network, images: &[Image]) -> Result<f64> {
     let mut session = Session::new(Arc::new(network), &Device::Cpu);
-    let shape = trained.session.task().input();
+    let shape = trained.session.task().model().input;
     let mut worst = 0.0_f64;
     for image in images {
         let fitted = image.clone().fit(shape)?;
-        let outputs = trained.session.infer(&batch(&[&fitted]))?;
-        let wanted = trained.session.task().predictions(&outputs[1]);
+        let outputs = trained.session.infer(&Batch::of_images(&[fitted]))?;
+        let wanted = trained.session.task().exported_values(&outputs);
         let [height, width] = image.size;
         let rgb = image.clone().fit([height, width, 3])?;
         let data = rgb.pixels.iter().map(|&byte| f64::from(byte)).collect();
         let array = Array { shape: [1, height, width, 3].into(), data };
         let given = [(export::Classifier::INPUT.to_owned(), Values { element: Element::Uint8, array })];
         let found = session.run(&given)?;
-        for (a, &b) in found[0].array.data.iter().zip(&wanted[0].probabilities) {
+        for (a, &b) in found[0].array.data.iter().zip(&wanted) {
             let difference = (a - f64::from(b)).abs();
             worst = if difference.is_nan() { f64::NAN } else { worst.max(difference) };
         }

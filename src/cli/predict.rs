@@ -5,11 +5,10 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::Common;
-use super::trained::Trained;
-use crate::data::{Batch, Image, list_images};
+use super::trained::{Trained, task_of};
+use crate::data::{Image, list_images};
 use crate::error::{Error, Result};
-use crate::ops::AugmentRow;
-use crate::tasks::Prediction;
+use crate::tasks::{Answer, PredictOptions, RunTask, with_task};
 
 #[derive(Args)]
 pub(super) struct Predict {
@@ -24,27 +23,18 @@ pub(super) struct Predict {
     /// Give no answer that is less probable than this, from 0 to 1.
     #[arg(long, value_name = "P", value_parser = probability)]
     reject_below: Option<f32>,
+    /// Least score of what is told: of things found, boxes or pixels.
+    #[arg(long, value_name = "P", value_parser = probability, conflicts_with = "reject_below")]
+    threshold: Option<f32>,
+    /// A folder for pictures that show the answers: masks, overlays, boxes.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// Average the answers over several views of each image: as it is and closer, both also mirrored where training mirrored.
     #[arg(long)]
     tta: bool,
     /// Pictures at a time.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..), value_name = "N")]
     batch_size: u16,
-}
-
-#[derive(Serialize)]
-struct Answer<'a> {
-    path: String,
-    /// `None` if it was rejected.
-    label: Option<&'a str>,
-    score: f32,
-    top: Vec<Scored<'a>>,
-}
-
-#[derive(Clone, Copy, Serialize)]
-struct Scored<'a> {
-    label: &'a str,
-    score: f32,
 }
 
 #[derive(Serialize)]
@@ -55,9 +45,16 @@ struct Unreadable {
 
 impl Predict {
     pub fn run(&self, common: &Common) -> Result<()> {
+        with_task!(task_of(&self.run)?.as_str(), T => self.run_as::<T>(common))
+    }
+
+    fn run_as<T: RunTask>(&self, common: &Common) -> Result<()> {
         let paths = self.list()?;
-        let trained = Trained::open(&self.run, common)?;
-        let mut trained = if self.tta { trained.with_views() } else { trained };
+        let trained = Trained::<T>::open(&self.run, common)?;
+        let mut trained = if self.tta { trained.with_views()? } else { trained };
+        if let Some(out) = &self.out {
+            std::fs::create_dir_all(out).map_err(|e| Error::io("create", out, e))?;
+        }
         super::catch_interrupts()?;
         let mut failed = 0;
         for paths in paths.chunks(usize::from(self.batch_size)) {
@@ -93,44 +90,49 @@ impl Predict {
     }
 
     /// Predicts some pictures and prints a line for each, in order; returns how many could not be read.
-    fn batch(&self, paths: &[PathBuf], trained: &mut Trained, common: &Common) -> Result<usize> {
-        let shape = trained.session.task().input();
-        let images: Vec<Result<Image>> = paths.par_iter().map(|p| Image::open(p).and_then(|i| i.fit(shape))).collect();
-        let read: Vec<&Image> = images.iter().filter_map(|i| i.as_ref().ok()).collect();
-        let mut predictions = match read.is_empty() {
+    fn batch<T: RunTask>(&self, paths: &[PathBuf], trained: &mut Trained<T>, common: &Common) -> Result<usize> {
+        let images: Vec<Result<Image>> = paths.par_iter().map(Image::open).collect();
+        let read: Vec<Image> = images.iter().filter_map(|i| i.as_ref().ok().cloned()).collect();
+        let answers = match read.is_empty() {
             true => Vec::new(),
-            false => {
-                let outputs = trained.session.infer(&batch(&read))?;
-                trained.session.task().predictions(&outputs[1])
-            }
-        }
-        .into_iter();
-        let mut failed = 0;
+            false => T::predict(&mut trained.session, read, &self.options())?,
+        };
+        let (mut failed, mut answers) = (0, answers.into_iter());
         for (path, image) in paths.iter().zip(&images) {
-            let path = path.display().to_string();
             if let Err(error) = image {
                 failed += 1;
-                print_unreadable(path, error, common)?;
-            } else if let Some(prediction) = predictions.next() {
-                self.print(path, &prediction, &trained.kept.classes, common)?;
+                print_unreadable(path.display().to_string(), error, common)?;
+            } else if let Some(answer) = answers.next() {
+                self.tell(path, answer, common)?;
             }
         }
         Ok(failed)
     }
 
-    fn print(&self, path: String, prediction: &Prediction, classes: &[String], common: &Common) -> Result<()> {
-        let ranking = prediction.ranking();
-        let scored = |&c: &usize| Scored { label: &classes[c], score: prediction.probabilities[c] };
-        let top: Vec<Scored<'_>> = ranking.iter().take(usize::from(self.top)).map(scored).collect();
-        let Scored { label, score } = top[0];
-        let label = (!self.reject_below.is_some_and(|least| score < least)).then_some(label);
-        if common.json {
-            return super::print(super::json(&Answer { path, label, score, top })?);
+    fn options(&self) -> PredictOptions {
+        let threshold = self.reject_below.or(self.threshold);
+        PredictOptions { top: self.top.into(), threshold, drawn: self.out.is_some() }
+    }
+
+    /// Prints an answer, and keeps the pictures that show it.
+    fn tell(&self, path: &Path, answer: Answer, common: &Common) -> Result<()> {
+        let mut files = Vec::new();
+        for (ending, picture) in &answer.pictures {
+            let Some(out) = &self.out else { break };
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            let file = out.join(format!("{stem}-{ending}.png"));
+            picture.save_png(&file)?;
+            files.push((*ending, file.display().to_string()));
         }
-        let others = &top[usize::from(label.is_some())..];
-        let others: Vec<String> = others.iter().map(|s| format!("{} {:.3}", s.label, s.score)).collect();
-        let others = if others.is_empty() { String::new() } else { format!("   ({})", others.join(", ")) };
-        super::print(format!("{path}  {}  {score:.3}{others}", label.unwrap_or("?")))
+        let shown = path.display();
+        if !common.json {
+            let files: String = files.iter().map(|(_, file)| format!("   {file}")).collect();
+            return super::print(format!("{shown}  {}{files}", answer.line));
+        }
+        let mut json = serde_json::Map::from_iter([("path".to_owned(), shown.to_string().into())]);
+        json.extend(answer.json);
+        json.extend(files.into_iter().map(|(ending, file)| (ending.to_owned(), file.into())));
+        super::print(super::json(&json)?)
     }
 }
 
@@ -145,15 +147,4 @@ pub(super) fn print_unreadable(path: String, error: &Error, common: &Common) -> 
     }
     super::tell(format!("error: {error}"));
     Ok(())
-}
-
-/// Pictures that fit the network, as they are.
-pub(super) fn batch(images: &[&Image]) -> Batch {
-    Batch {
-        images: images.iter().flat_map(|i| i.pixels.iter().copied()).collect(),
-        labels: vec![0; images.len()],
-        rows: vec![AugmentRow::STILL; images.len()],
-        mixes: None,
-        indices: (0..images.len()).collect(),
-    }
 }

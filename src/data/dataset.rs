@@ -3,6 +3,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::Annotation;
 use super::image::{Header, Image};
 use crate::error::{Error, Result};
 
@@ -17,13 +18,22 @@ pub struct Dataset {
     pub samples: Vec<Sample>,
 }
 
-/// One picture and its class.
+/// One picture and what is known of it.
 #[derive(Clone, Debug)]
 pub struct Sample {
     /// Where its pixels come from.
     pub source: Source,
-    /// Index into [`Dataset::classes`].
+    /// Index into [`Dataset::classes`]; 0 where pictures have no class of their own.
     pub label: usize,
+    /// What is known besides.
+    pub annotation: Annotation,
+}
+
+impl Sample {
+    /// A picture of which only the class is known.
+    pub fn new(source: Source, label: usize) -> Self {
+        Self { source, label, annotation: Annotation::None }
+    }
 }
 
 /// Where a picture's pixels come from. Displayed, it is what a user would call it.
@@ -124,7 +134,7 @@ impl Dataset {
         let names: BTreeSet<&str> = named.iter().map(|(_, name)| name.as_str()).collect();
         let classes: Vec<String> = names.into_iter().map(str::to_owned).collect();
         let label = |name: String| classes.binary_search(&name).expect("every name is among the classes");
-        let samples = named.into_iter().map(|(source, name)| Sample { source, label: label(name) }).collect();
+        let samples = named.into_iter().map(|(source, name)| Sample::new(source, label(name))).collect();
         Self { root, classes, samples }
     }
 }
@@ -199,7 +209,7 @@ impl Stack {
     pub(super) fn samples(self, labels: &[u8]) -> Vec<Sample> {
         let stack = Arc::new(self);
         let source = |index| Source::Stacked { stack: stack.clone(), index };
-        labels.iter().enumerate().map(|(i, &label)| Sample { source: source(i), label: label.into() }).collect()
+        labels.iter().enumerate().map(|(i, &label)| Sample::new(source(i), label.into())).collect()
     }
 }
 

@@ -4,10 +4,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::jpeg;
 use super::resize::Resizer;
+use crate::atomic;
 use crate::error::{Error, Result};
 
 /// No file is read beyond this, nor a picture decoded into more: what is larger is a mistake or a decompression bomb.
@@ -71,6 +72,22 @@ impl Image {
     pub(super) fn read(&mut self, path: &Path, file: &mut Vec<u8>) -> Result<()> {
         let bytes = read_file(path, file);
         bytes.and_then(|()| guarded(AssertUnwindSafe(|| decode(file, self)))).map_err(|e| e.at(path))
+    }
+
+    /// Writes it as a PNG, whole or not at all.
+    ///
+    /// Errors: if it has other than 1, 3 or 4 channels, or the file cannot be written.
+    pub fn save_png(&self, path: &Path) -> Result<()> {
+        let color = match self.channels {
+            1 => ExtendedColorType::L8,
+            3 => ExtendedColorType::Rgb8,
+            4 => ExtendedColorType::Rgba8,
+            n => return Err(Error::format(path, format!("a PNG of {n} channels cannot be written"))),
+        };
+        let ([height, width], mut png) = (self.size.map(|n| n as u32), Cursor::new(Vec::new()));
+        image::write_buffer_with_format(&mut png, &self.pixels, width, height, color, ImageFormat::Png)
+            .map_err(|e| Error::format(path, e.to_string()))?;
+        atomic::write(path, png.get_ref()).map_err(|e| Error::io("write", path, e))
     }
 
     /// The same picture as `[height, width, channels]`: stretched to the size (its aspect ratio is not kept), grey made

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::pool::{Pixels, Pool};
-use super::{Augment, Images, Mixes, Sampling, Seed};
+use super::{Augment, Image, Images, Mixes, Sampling, Seed, Target, Targets, targets};
 use crate::error::Result;
 use crate::ops::AugmentRow;
 
@@ -25,11 +25,25 @@ pub struct Batch {
     pub rows: Vec<AugmentRow>,
     /// How they are mixed, if they are.
     pub mixes: Option<Mixes>,
+    /// What the network is to answer, where that is more than labels.
+    pub targets: Vec<Target>,
     /// `[n]`, which of the data set's samples they are.
     pub indices: Vec<usize>,
 }
 
 impl Batch {
+    /// Images of one size as they are, of no known class.
+    pub fn of_images(images: &[Image]) -> Self {
+        Self {
+            images: images.iter().flat_map(|i| i.pixels.iter().copied()).collect(),
+            labels: vec![0; images.len()],
+            rows: vec![AugmentRow::STILL; images.len()],
+            mixes: None,
+            targets: Vec::new(),
+            indices: (0..images.len()).collect(),
+        }
+    }
+
     /// How many images.
     pub fn len(&self) -> usize {
         self.labels.len()
@@ -57,6 +71,8 @@ pub struct LoaderOptions {
     pub sampling: Sampling,
     /// How images are changed, anew in each epoch.
     pub augment: Augment,
+    /// What the network is to answer, where that is more than labels.
+    pub targets: Option<Arc<dyn Targets>>,
     /// Decides the order and the changes.
     pub seed: Seed,
     /// Threads that decode, at most 64; `None` for one a core.
@@ -71,6 +87,7 @@ impl Default for LoaderOptions {
             shuffle: false,
             sampling: Sampling::Natural,
             augment: Augment::default(),
+            targets: None,
             seed: Seed(0),
             workers: None,
         }
@@ -149,12 +166,14 @@ impl Loader {
         // All are waited for: which error is told must not depend on which thread was first.
         let outcomes: Vec<Result<()>> = indices.par_iter().zip(slots).with_max_len(1).map(read).collect();
         outcomes.into_iter().collect::<Result<()>>()?;
-        let LoaderOptions { augment, seed, .. } = &self.options;
+        let LoaderOptions { augment, seed, targets, .. } = &self.options;
         let label = |&index: &usize| self.images.dataset().samples[index].label as i32;
         let labels: Vec<i32> = indices.iter().map(label).collect();
-        let rows = showings.iter().map(|&showing| augment.row(*seed, epoch, showing, [height, width])).collect();
+        let row = |&showing: &usize| augment.row(*seed, epoch, showing, [height, width]);
+        let rows: Vec<AugmentRow> = showings.iter().map(row).collect();
+        let targets = targets.as_ref().map(|t| targets::make(t.as_ref(), &indices, &rows)).transpose()?;
         let mixes = augment.mixes(*seed, epoch, &showings, &labels, [height, width]);
-        Ok(Batch { images, labels, rows, mixes, indices })
+        Ok(Batch { images, labels, rows, mixes, targets: targets.unwrap_or_default(), indices })
     }
 }
 
@@ -263,6 +282,7 @@ mod tests {
             shuffle: true,
             sampling: Sampling::Natural,
             augment: Augment::standard(),
+            targets: None,
             seed: Seed(5),
         }
     }

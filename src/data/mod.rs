@@ -13,6 +13,7 @@
 //! A format is one file with one `read` function and one line in [`open`](fn@open)'s list. Everything random follows
 //! from a [`Seed`] and a position (epoch, sample), never from which thread was first.
 
+mod annotation;
 mod audit;
 mod augment;
 mod cache;
@@ -35,9 +36,11 @@ mod resize;
 mod sampling;
 mod split;
 mod table;
+mod targets;
 mod workbench;
 
 pub use crate::seed::Seed;
+pub use annotation::{Annotation, BoundingBox};
 pub use audit::{Audit, Finding, PartCounts, audit, audit_decoded};
 pub use augment::{Augment, Mixes};
 pub use cache::Cache;
@@ -52,3 +55,4 @@ pub use open::{open, open_labelled};
 pub use pool::Pixels;
 pub use sampling::Sampling;
 pub use split::{Part, Splits};
+pub use targets::{Target, Targets};

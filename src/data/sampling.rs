@@ -85,7 +85,7 @@ mod tests {
 
     fn data(counts: &[usize]) -> Dataset {
         let of_class = |(label, &n): (usize, &usize)| {
-            (0..n).map(move |i| Sample { source: Source::File(format!("{label}/{i}.png").into()), label })
+            (0..n).map(move |i| Sample::new(Source::File(format!("{label}/{i}.png").into()), label))
         };
         let classes = (0..counts.len()).map(|i| i.to_string()).collect();
         Dataset { samples: counts.iter().enumerate().flat_map(of_class).collect(), classes, ..Dataset::default() }

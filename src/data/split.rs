@@ -107,7 +107,7 @@ mod tests {
 
     fn data(counts: &[usize]) -> Splits {
         let samples = counts.iter().enumerate().flat_map(|(label, &count)| {
-            (0..count).map(move |i| Sample { source: Source::File(format!("{label}/{i}.png").into()), label })
+            (0..count).map(move |i| Sample::new(Source::File(format!("{label}/{i}.png").into()), label))
         });
         let classes = (0..counts.len()).map(|class| class.to_string()).collect();
         let train = Dataset { root: "photos".into(), classes, samples: samples.collect() };

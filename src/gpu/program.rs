@@ -198,6 +198,11 @@ impl Program {
         Ok(())
     }
 
+    /// Whether the graph has an input of that name.
+    pub fn takes(&self, name: &str) -> bool {
+        self.inputs.iter().any(|(n, _)| n == name)
+    }
+
     /// Sets the value of an input for the next run.
     ///
     /// Errors: if there is no such input, or the bytes are not as many as it has.

@@ -27,7 +27,7 @@ pub struct Epoch {
     /// Over its training steps.
     pub train_loss: f64,
     /// Over its training steps.
-    pub train_metric: f64,
+    pub train_metric: Option<f64>,
     /// On the validation set.
     pub val_loss: Option<f64>,
     /// On the validation set.

@@ -1,15 +1,13 @@
-//! What a person reads of a run: `report.html`, `curves.svg`, `confusion.svg`, `train_batch.png`, `suspect_labels.csv`.
+//! What a person reads of a run: `report.html`, `curves.svg`, `train_batch.png`, and what its task adds.
 //!
-//! In come what the run folder holds, an [`Evaluation`] and pictures; out come files that need nothing else, no network and no
+//! In come what the run folder holds, what the task tells of an evaluation ([`Told`]) and pictures; out come files that need nothing else, no network and no
 //! script. Charts are SVG by [`chart`], pages HTML by `maud`. What a run does not have, its report leaves out.
 
 pub mod chart;
-pub mod confusion;
 mod history;
 mod page;
 pub mod parallel;
 mod pictures;
-mod sections;
 mod tables;
 
 use std::fs;
@@ -19,12 +17,12 @@ use maud::Markup;
 use serde::{Deserialize, Serialize};
 
 pub use history::{Epoch, History};
-pub use pictures::contact_sheet;
-pub use tables::flatten;
+pub use page::{percent, section};
+pub use pictures::{contact_sheet, thumbnail};
+pub use tables::{flatten, folded, grouped};
 
-use crate::data::{Batch, Finding, Images, Seed};
+use crate::data::{Batch, Finding, Images};
 use crate::error::{Error, Result};
-use crate::tasks::Evaluation;
 use crate::train::{Kept, RunFolder};
 
 use chart::{Axis, Chart, Ink, Line, Unit};
@@ -40,7 +38,7 @@ pub struct Report<'a> {
     /// What is known besides.
     pub facts: Facts,
     /// What the best weights are worth.
-    pub judged: Option<Judged<'a>>,
+    pub told: Option<Told>,
 }
 
 /// What only training knows: kept as `report.json`, so that the report can be written again.
@@ -72,14 +70,33 @@ pub struct Part {
     pub skipped: Vec<String>,
 }
 
-/// What the best weights are worth.
-pub struct Judged<'a> {
-    /// On which part of the data.
-    pub part: &'a str,
-    /// Its images, in the evaluation's order.
-    pub images: &'a Images,
-    /// The results.
-    pub evaluation: &'a Evaluation,
+/// What a task tells of the best weights.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// The most important numbers.
+    pub tiles: Vec<Tile>,
+    /// Parts of the page, as [`section`] makes them.
+    pub sections: Vec<Markup>,
+    /// Files beside it: name and content.
+    pub files: Vec<(&'static str, Vec<u8>)>,
+}
+
+/// A number at the top of the page.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tile {
+    /// What it is.
+    pub name: String,
+    /// The number.
+    pub value: String,
+    /// A few words below it.
+    pub note: String,
+}
+
+impl Tile {
+    /// A number with its name, and words below it.
+    pub fn new(name: impl Into<String>, value: impl Into<String>, note: impl Into<String>) -> Self {
+        Self { name: name.into(), value: value.into(), note: note.into() }
+    }
 }
 
 impl Part {
@@ -114,47 +131,19 @@ impl Facts {
     }
 }
 
-/// Writes `report.html`, `curves.svg` and, where there is what they show, `confusion.svg` and `suspect_labels.csv`.
+/// Writes `report.html`, `curves.svg` and the files of the task.
 ///
-/// Errors: if a file of the run is damaged, a picture can no longer be read, or a file not be written.
-pub fn write(folder: &RunFolder, judged: Option<Judged<'_>>) -> Result<()> {
+/// Errors: if a file of the run is damaged, or one not be written.
+pub fn write(folder: &RunFolder, told: Option<Told>) -> Result<()> {
     let (kept, history) = (folder.read()?, History::read(folder.path())?);
-    let report = Report { folder, kept, history, facts: Facts::read(folder)?, judged };
+    let report = Report { folder, kept, history, facts: Facts::read(folder)?, told };
     folder.write("report.html", page::page(&report)?.into_string().as_bytes())?;
     let charts: Vec<Markup> = learning_curves(&report.history).iter().map(Chart::svg).collect();
     if !charts.is_empty() {
         folder.write("curves.svg", chart::file(&charts, chart::SIZE).as_bytes())?;
     }
-    let Some(judged) = &report.judged else { return Ok(()) };
-    folder.write(SUSPECTS, &suspect_labels(judged, &report.kept.classes)?)?;
-    let (matrix, size) = confusion::matrix(&judged.evaluation.confusion, &report.kept.classes);
-    folder.write("confusion.svg", chart::file(&[matrix], size).as_bytes())
-}
-
-/// The file of images whose label looks wrong.
-const SUSPECTS: &str = "suspect_labels.csv";
-
-fn suspect_labels(judged: &Judged, classes: &[String]) -> Result<Vec<u8>> {
-    let wrong = |e: String| Error::config(format!("{SUSPECTS}: {e}"));
-    let mut table = csv::Writer::from_writer(Vec::new());
-    let header = table.write_record(["path", "label", "seems", "probability", "probability_of_label"]);
-    header.map_err(|e| wrong(e.to_string()))?;
-    for s in judged.evaluation.scores.suspects() {
-        let path = judged.images.dataset().samples[s.image].source.to_string();
-        let (probability, of_label) = (s.probability.to_string(), s.of_label.to_string());
-        let row = table.write_record([&path, &classes[s.label], &classes[s.class], &probability, &of_label]);
-        row.map_err(|e| wrong(e.to_string()))?;
-    }
-    table.into_inner().map_err(|e| wrong(e.to_string()))
-}
-
-/// With confidence intervals, where drawing them takes no more than about a second.
-pub fn with_intervals(evaluation: Evaluation) -> Evaluation {
-    const MOST: u64 = 1000;
-    const LEAST: u64 = 100;
-    let each = evaluation.samples * evaluation.per_class.len() as u64;
-    let resamples = (500_000_000 / each.max(1)).min(MOST);
-    if resamples < LEAST { evaluation } else { evaluation.with_intervals(resamples, Seed(0)) }
+    let mut files = report.told.iter().flat_map(|told| &told.files);
+    files.try_for_each(|(name, bytes)| folder.write(name, bytes))
 }
 
 /// Writes `train_batch.png`: the first training batch as the network sees it. Gives the file's bytes, and its width and
@@ -165,9 +154,9 @@ pub fn write_batch(
     folder: &RunFolder,
     batch: &Batch,
     shape: [usize; 3],
-    classes: &[String],
+    captions: &[String],
 ) -> Result<(Vec<u8>, [u32; 2])> {
-    let (sheet, size) = contact_sheet(batch, shape, classes)?;
+    let (sheet, size) = contact_sheet(batch, shape, captions)?;
     folder.write("train_batch.png", &sheet)?;
     Ok((sheet, size))
 }
@@ -199,7 +188,7 @@ pub fn learning_curves(history: &History) -> Vec<Chart> {
             "metric",
             Unit::Percent,
             vec![
-                line(&format!("training {metric}"), 0, &|e| Some(e.train_metric)),
+                line(&format!("training {metric}"), 0, &|e| e.train_metric),
                 line(&format!("validation {metric}"), 1, &|e| e.val_metric),
             ],
         ),

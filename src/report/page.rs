@@ -2,8 +2,8 @@ use std::fs;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::chart::{self, Unit, readable};
-use super::{Judged, Report, pictures, sections, tables};
+use super::chart::{self, Chart, Unit, readable};
+use super::{Report, Tile, learning_curves, pictures, tables};
 use crate::error::Result;
 use crate::nn::Model;
 
@@ -12,19 +12,11 @@ use crate::nn::Model;
 /// Errors: if a picture can no longer be read.
 pub(super) fn page(report: &Report) -> Result<Markup> {
     let name = name(report);
-    let sections = [
-        Some(sections::learning(report)),
-        report.judged.as_ref().map(|j| sections::answers(j, report)),
-        report.judged.as_ref().map(|j| tables::classes(j, report)),
-        report.judged.as_ref().map(|j| sections::thresholds(j, &report.kept.classes)),
-        report.judged.as_ref().map(sections::certainty),
-        report.judged.as_ref().map(|j| sections::mistakes(j, &report.kept.classes)).transpose()?,
-        report.judged.as_ref().map(|j| sections::doubts(j, &report.kept.classes)).transpose()?,
-        seen(report)?,
-        Some(tables::data(report)),
-        Some(tables::machine(report)?),
-        Some(tables::settings(report)?),
-    ];
+    let of_task = report.told.iter().flat_map(|told| told.sections.iter().cloned());
+    let [seen, data, machine, settings] =
+        [seen(report)?, tables::data(report), tables::machine(report)?, tables::settings(report)?];
+    let sections =
+        learning(report).into_iter().chain(of_task).chain([seen, data, machine, settings].into_iter().flatten());
     Ok(html! {
         (DOCTYPE)
         html lang="en" {
@@ -40,7 +32,7 @@ pub(super) fn page(report: &Report) -> Result<Markup> {
             body {
                 main {
                     (head(report, &name))
-                    @for section in sections.into_iter().flatten().flatten() { (section) }
+                    @for section in sections { (section) }
                     footer { "Written by Ocellus " (env!("CARGO_PKG_VERSION")) "." }
                 }
             }
@@ -49,7 +41,7 @@ pub(super) fn page(report: &Report) -> Result<Markup> {
 }
 
 /// A part of the page; none without content.
-pub(super) fn section(title: &str, note: &str, content: Markup) -> Option<Markup> {
+pub fn section(title: &str, note: &str, content: Markup) -> Option<Markup> {
     let section = || {
         html! {
             section {
@@ -62,6 +54,18 @@ pub(super) fn section(title: &str, note: &str, content: Markup) -> Option<Markup
     (!content.0.is_empty()).then(section)
 }
 
+fn learning(report: &Report) -> Option<Markup> {
+    let charts: Vec<Chart> = learning_curves(&report.history);
+    if charts.is_empty() {
+        return None;
+    }
+    let note = "When the validation loss rises while the training loss still falls, the network is learning the pictures by heart.";
+    let content = html! {
+        div.charts.three { @for chart in &charts { div { (chart.svg()) } } }
+    };
+    section("Learning", note, content)
+}
+
 fn name(report: &Report) -> String {
     let path = report.folder.path();
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -72,7 +76,15 @@ fn head(report: &Report, name: &str) -> Markup {
     let Model { input: [h, w, c], .. } = report.kept.model;
     let settings = &report.kept.settings;
     let classes = report.kept.classes.len();
-    let kind = if settings.task == "classify" { "Image classification" } else { &settings.task };
+    let kind = match settings.task.as_str() {
+        "classify" => "Image classification",
+        "segment" => "Segmentation",
+        "detect" => "Object detection",
+        "embed" => "Metric learning",
+        "autoencode" => "Autoencoder",
+        "read" => "Text recognition",
+        other => other,
+    };
     html! {
         header {
             p.eyebrow { (kind) ", " (classes) " classes" }
@@ -86,57 +98,39 @@ fn head(report: &Report, name: &str) -> Markup {
                 p.warning { "Interrupted after step " (step) ". " code { "ocellus train --resume" } " goes on." }
             }
             dl.tiles {
-                @if let Some(judged) = &report.judged { (judgement(judged, classes)) }
+                @for tile in report.told.iter().flat_map(|told| &told.tiles) { (tile.markup()) }
                 @if let Some(best) = report.history.best() {
-                    (tile("Best epoch", &best.epoch.to_string(), &format!("of {}", report.history.epochs.len())))
-                    @if report.judged.is_none() && let Some(metric) = best.val_metric {
-                        (tile("Validation metric", &percent(metric), &report.history.metric))
+                    (Tile::new("Best epoch", best.epoch.to_string(), format!("of {}", report.history.epochs.len())).markup())
+                    @if report.told.is_none() && let Some(metric) = best.val_metric {
+                        (Tile::new("Validation metric", percent(metric), report.history.metric.as_str()).markup())
                     }
                 }
                 @if let Some(last) = report.history.epochs.last() {
-                    (tile("Training time", &tables::duration(last.seconds), &format!("{} steps", tables::grouped(last.step as usize))))
+                    (Tile::new("Training time", tables::duration(last.seconds), format!("{} steps", tables::grouped(last.step as usize))).markup())
                 }
             }
         }
     }
 }
 
-fn judgement(judged: &Judged, classes: usize) -> Markup {
-    let (e, m) = (judged.evaluation, &judged.evaluation.metrics);
-    let interval =
-        |i: Option<[f64; 2]>| i.map_or(String::new(), |[a, b]| format!("95 %: {:.1} to {:.1} %", 100.0 * a, 100.0 * b));
-    let intervals = e.intervals.as_ref();
-    let title = |what: &str| {
-        let mut letters = format!("{} {what}", judged.part).chars().collect::<Vec<_>>();
-        letters[0] = letters[0].to_ascii_uppercase();
-        letters.into_iter().collect::<String>()
-    };
-    html! {
-        (tile(&title("accuracy"), &percent(m.accuracy), &interval(intervals.and_then(|i| i.accuracy))))
-        (tile("Loss", &readable(Unit::Plain, e.loss), &format!("{} images", tables::grouped(e.samples as usize))))
-        (tile("Mean F1", &percent(m.f1), "over the classes"))
-        @if let Some(area) = m.roc_auc {
-            (tile("ROC-AUC", &percent(area), &interval(intervals.and_then(|i| i.roc_auc))))
-        }
-        @if classes > 5 { (tile("Top 5", &percent(m.top5_accuracy), "class among the five first")) }
-        (tile("Calibration error", &percent(m.calibration_error), "expected, 15 bins"))
-    }
-}
-
-fn tile(name: &str, value: &str, note: &str) -> Markup {
-    html! {
-        div.tile {
-            dt { (name) }
-            dd { div.big { (value) } @if !note.is_empty() { small { (note) } } }
+impl Tile {
+    fn markup(&self) -> Markup {
+        let Self { name, value, note } = self;
+        html! {
+            div.tile {
+                dt { (name) }
+                dd { div.big { (value) } @if !note.is_empty() { small { (note) } } }
+            }
         }
     }
 }
 
-pub(super) fn percent(share: f64) -> String {
+/// A share as people read it.
+pub fn percent(share: f64) -> String {
     readable(Unit::Percent, share)
 }
 
-fn seen(report: &Report) -> Result<Option<Option<Markup>>> {
+fn seen(report: &Report) -> Result<Option<Markup>> {
     let path = report.folder.path().join("train_batch.png");
     let Ok(png) = fs::read(&path) else { return Ok(None) };
     let (uri, width) = pictures::embedded_sheet(&png)?;
@@ -145,5 +139,5 @@ fn seen(report: &Report) -> Result<Option<Option<Markup>>> {
     };
     let note =
         "The first training batch, after augmentation: if you cannot tell the classes here, neither can the network.";
-    Ok(Some(section("What the network sees", note, sheet)))
+    Ok(section("What the network sees", note, sheet))
 }

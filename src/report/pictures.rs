@@ -69,10 +69,10 @@ fn shrink(image: RgbImage) -> RgbImage {
 const MOST_SEEN: usize = 32;
 
 /// The first pictures of a batch as the network sees them: after augmentation, normalised back to what an eye can see. With
-/// the names of their classes. Does on the CPU what the first op of a training step does.
+/// their captions. Does on the CPU what the first op of a training step does.
 ///
 /// Errors: if `shape` is not that of the batch's images.
-fn seen(batch: &Batch, shape: [usize; 3], classes: &[String]) -> Result<Vec<(Image, String)>> {
+fn seen(batch: &Batch, shape: [usize; 3], captions: &[String]) -> Result<Vec<(Image, String)>> {
     let ([h, w, c], n) = (shape, batch.len().min(MOST_SEEN));
     let mut graph = Graph::new();
     let images = graph.input("images", Meta::new([n, h, w, c], DType::U8));
@@ -94,30 +94,22 @@ fn seen(batch: &Batch, shape: [usize; 3], classes: &[String]) -> Result<Vec<(Ima
     fed.extend(mixes.map(|mixes| ("mixes", bytemuck::cast_slice(mixes))));
     let outputs = program.execute(&fed)?;
     let values = outputs.first().map_or(&[][..], |t| t.f32());
-    let name = |i: usize| {
-        let class = |label: i32| classes[label as usize].as_str();
-        let (own, mix) = (class(batch.labels[i]), batch.mixes.as_ref());
-        match mix.map(|mix| (mix.shares[i], class(mix.labels[i]))) {
-            Some((share, other)) if share < 1.0 && other != own => format!("{own} {:.0} % {other}", 100.0 * share),
-            _ => own.to_owned(),
-        }
-    };
     let picture = |(i, values): (usize, &[f32])| {
         let pixels = values.iter().map(|v| (255.0 * v).round() as u8).collect();
-        (Image { size: [h, w], channels: c, pixels }, name(i))
+        (Image { size: [h, w], channels: c, pixels }, captions[i].clone())
     };
     Ok(values.chunks_exact(h * w * c).enumerate().map(picture).collect())
 }
 
-/// A training batch as the network sees it, as a PNG: rows of eight pictures, each with its class below. With its width and height.
+/// A training batch as the network sees it, as a PNG: rows of eight pictures, each with its caption below. With its width and height.
 ///
 /// Errors: if `shape` is not that of the batch's images.
-pub fn contact_sheet(batch: &Batch, shape: [usize; 3], classes: &[String]) -> Result<(Vec<u8>, [u32; 2])> {
+pub fn contact_sheet(batch: &Batch, shape: [usize; 3], captions: &[String]) -> Result<(Vec<u8>, [u32; 2])> {
     const COLUMNS: u32 = 8;
     const GAP: u32 = 6;
     const TEXT: u32 = 14;
     const LEAST: u32 = 72;
-    let pictures = seen(batch, shape, classes)?;
+    let pictures = seen(batch, shape, captions)?;
     let small = shrink(RgbImage::new(shape[1] as u32, shape[0] as u32)).dimensions();
     // Whole multiples, so that small pixels stay squares.
     let times = LEAST.div_ceil(small.0.max(small.1)).max(1);
@@ -205,8 +197,8 @@ mod tests {
         let mirrored = AugmentRow { column: [-1.0, 0.0, 3.0, 0.0], ..AugmentRow::STILL };
         let pixels: Vec<u8> = [[0, 80, 160, 240]; 12].concat();
         let (labels, rows, indices) = (vec![0, 1, 0], vec![mirrored; 3], vec![0, 1, 2]);
-        let batch = Batch { images: pixels.into(), labels, rows, mixes: None, indices };
-        let names = ["cat", "dog"].map(str::to_owned);
+        let batch = Batch { images: pixels.into(), labels, rows, mixes: None, targets: Vec::new(), indices };
+        let names = ["cat", "dog", "cat"].map(str::to_owned);
         let sheet = image::load_from_memory(&contact_sheet(&batch, [4, 4, 1], &names).unwrap().0).unwrap().into_rgb8();
         assert_eq!(sheet.dimensions(), (3 * 78 + 6, 72 + 14 + 6 + 6));
         assert_eq!([6, 30, 48, 77].map(|x| sheet.get_pixel(x, 40)[0]), [240, 160, 80, 0]);

@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 use serde::Serialize;
 
-use super::page::{percent, section};
-use super::{Judged, Report};
+use super::Report;
+use super::page::section;
 use crate::data::Finding;
 use crate::error::{Error, Result};
 
@@ -13,36 +13,8 @@ const MOST_ROWS: usize = 40;
 /// Reasons that are listed.
 const MOST_REASONS: usize = 10;
 
-pub(super) fn classes(judged: &Judged, report: &Report) -> Option<Markup> {
-    let metrics = judged.evaluation.confusion.per_class();
-    let m = &judged.evaluation.metrics;
-    let rows = html! {
-        table {
-            tr { th { "class" } th.n { "precision" } th.n { "recall" } th.n { "F1" } th.n { "images" } }
-            @for (name, c) in report.kept.classes.iter().zip(&metrics) {
-                tr {
-                    td { (name) }
-                    td.n { (percent(c.precision)) }
-                    td.n { (percent(c.recall)) }
-                    td.n { (percent(c.f1)) }
-                    td.n { (grouped(c.support as usize)) }
-                }
-            }
-            tr {
-                td { b { "mean over classes" } }
-                td.n { b { (percent(m.precision)) } }
-                td.n { b { (percent(m.recall)) } }
-                td.n { b { (percent(m.f1)) } }
-                td.n { b { (grouped(judged.evaluation.samples as usize)) } }
-            }
-        }
-    };
-    let note = "Precision: how many of the answers are right. Recall: how many of the class's images were found.";
-    section("Classes", note, html! { div.wide { (folded(metrics.len(), "All classes", rows)) } })
-}
-
-/// Long tables open on demand.
-fn folded(rows: usize, title: &str, table: Markup) -> Markup {
+/// A table that opens on demand if it has many rows.
+pub fn folded(rows: usize, title: &str, table: Markup) -> Markup {
     html! {
         @if rows > MOST_ROWS { details { summary { (title) } (table) } } @else { (table) }
     }
@@ -183,7 +155,7 @@ pub fn flatten(settings: &impl Serialize) -> Result<Vec<(String, String)>> {
 }
 
 /// With narrow spaces between groups of three digits.
-pub(super) fn grouped(number: usize) -> String {
+pub fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {

@@ -165,6 +165,7 @@ mod tests {
             labels: vec![0, 2],
             rows: vec![AugmentRow::STILL; 2],
             mixes: None,
+            targets: Vec::new(),
             indices: vec![0, 1],
         };
         session.diagnose(&batch, 1).unwrap()

@@ -3,7 +3,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Precision, Task};
-use crate::data::{Batch, Loader, Mixes};
+use crate::data::{Batch, Loader, Mixes, Target};
 use crate::device::{Arena, Device, Program, Weights};
 use crate::error::{Error, Result};
 use crate::graph::{Ending, Footprint, Graph, Layout, Passes, Update};
@@ -453,5 +453,13 @@ fn feed(program: &mut Program, batch: &Batch, range: Range<usize>) -> Result<()>
     let image = batch.images.len() / batch.len();
     program.feed("images", &batch.images[range.start * image..range.end * image])?;
     program.feed("rows", bytemuck::cast_slice(&batch.rows[range.clone()]))?;
-    program.feed("labels", bytemuck::cast_slice(&batch.labels[range]))
+    for Target { name, words } in &batch.targets {
+        let each = words.len() / batch.len();
+        program.feed(name, bytemuck::cast_slice(&words[range.start * each..range.end * each]))?;
+    }
+    // Not every task has classes of whole pictures.
+    if program.takes("labels") {
+        program.feed("labels", bytemuck::cast_slice(&batch.labels[range]))?;
+    }
+    Ok(())
 }

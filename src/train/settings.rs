@@ -14,7 +14,7 @@ use crate::graph::Update;
 pub struct Settings {
     /// The data; without it, the bundled sample set.
     pub data: Option<PathBuf>,
-    /// `classify`.
+    /// What it is trained for, as `--task` says it.
     pub task: String,
     /// Name of a zoo network, or a model file.
     pub model: String,
@@ -102,6 +102,9 @@ pub struct Settings {
     pub optimizer: Optimizer,
     /// How training pictures are changed.
     pub augment: Augment,
+    /// What the task alone knows.
+    #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
+    pub options: toml::Table,
 }
 
 impl Settings {

@@ -15,5 +15,6 @@ pub fn devices() -> Vec<Device> {
 #[allow(dead_code, reason = "each test crate has its own copy, and some need only devices")]
 pub fn batch(images: Vec<u8>, labels: Vec<i32>) -> Batch {
     let n = labels.len();
-    Batch { images: images.into(), labels, rows: vec![AugmentRow::STILL; n], mixes: None, indices: (0..n).collect() }
+    let (rows, indices) = (vec![AugmentRow::STILL; n], (0..n).collect());
+    Batch { images: images.into(), labels, rows, mixes: None, targets: Vec::new(), indices }
 }

@@ -2,7 +2,7 @@ use std::str::FromStr;
 
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::tasks::Classifier;
+use crate::tasks::RunTask;
 use crate::train::{Kept, Session};
 
 /// What `--batch-size` says.
@@ -33,21 +33,21 @@ const LEAST_STEPS: usize = 10;
 /// free where the device shares the machine's memory, else what can be had.
 ///
 /// Errors: if not even one picture fits.
-pub(super) fn largest(kept: &Kept, device: &Device, pictures: usize) -> Result<usize> {
+pub(super) fn largest<T: RunTask>(kept: &Kept, device: &Device, pictures: usize) -> Result<usize> {
     let s = &kept.settings;
     let limit = s.memory_limit.or_else(|| device.free_memory().map(|bytes| bytes / 2));
     let most = (pictures / LEAST_STEPS).clamp(1, MOST);
     let mut n = 1 << most.ilog2();
     loop {
-        match expect_room(kept, device, n, limit) {
+        match expect_room::<T>(kept, device, n, limit) {
             Err(Error::Memory(_)) if n > 1 => n /= 2,
             outcome => return outcome.map(|()| n),
         }
     }
 }
 
-fn expect_room(kept: &Kept, device: &Device, n: usize, limit: Option<u64>) -> Result<()> {
-    let mut session: Session<Classifier> = super::bare_session(kept, device, None)?;
+fn expect_room<T: RunTask>(kept: &Kept, device: &Device, n: usize, limit: Option<u64>) -> Result<()> {
+    let mut session: Session<T> = super::bare_session(kept, device, None)?;
     let needed = session.needed_bytes(n)?;
     match limit {
         Some(limit) if needed > limit => {

@@ -10,7 +10,7 @@ use crate::cli::{Common, catch_interrupts, interrupted, json, print, progress};
 use crate::data::Loader;
 use crate::error::{Error, Result};
 use crate::report::chart::{self, Axis, Chart, Ink, Line, Unit};
-use crate::tasks::Classifier;
+use crate::tasks::{RunTask, with_task};
 use crate::train::{RangeResult, RangeTest, Tried};
 
 /// Takes the options of `train`, of which those that are about epochs, schedules and the run folder have no effect here.
@@ -42,7 +42,7 @@ struct Findings<'a> {
 impl FindLr {
     pub fn run(&self, common: &Common) -> Result<()> {
         catch_interrupts()?;
-        let found = self.test(common)?;
+        let found = with_task!(self.train.task()?.as_str(), T => self.test::<T>(common))?;
         let svg = chart::file(&[plot(&found).svg()], chart::SIZE);
         fs::write(&self.output, svg).map_err(|e| Error::io("write", &self.output, e))?;
         let suggestion = found.suggestion();
@@ -56,23 +56,24 @@ impl FindLr {
         print(format!("plot       {}", self.output.display()))
     }
 
-    fn test(&self, common: &Common) -> Result<RangeResult> {
-        let (settings, splits) = self.train.resolve(common)?;
+    fn test<T: RunTask>(&self, common: &Common) -> Result<RangeResult> {
+        let (settings, splits) = self.train.resolve::<T>(common)?;
         let device = open_device(&settings, common)?;
         // The pictures that training would see, and no others.
-        let mut splits = validation_part(splits, &settings)?;
+        let mut splits = validation_part::<T>(splits, &settings)?;
         splits.val.samples.clear();
         splits.test.samples.clear();
-        let model = self.train.model(&settings, splits.train.classes.len())?;
+        let model = self.train.model::<T>(&settings, splits.train.classes.len())?;
         let sets = Sets::load(splits, &settings, common)?;
-        let kept = self.train.kept(settings, model, &sets, &device)?;
+        let kept = self.train.kept::<T>(settings, model, &sets, &device)?;
         let initial = self.train.initial(&kept, common)?;
-        let (mut session, _) = session(&kept, &device, sets.train.len())?;
+        let (mut session, _) = session::<T>(&kept, &device, sets.train.len())?;
         begin(&session, &kept, &initial)?;
-        let loader = Loader::new(sets.train.clone(), loader_options(&kept.settings)?);
+        let loader =
+            Loader::new(sets.train.clone(), loader_options(&kept.settings, session.task().targets(&sets.train)?)?);
         let bar = progress::bar(common, self.steps, "step");
         let range = RangeTest { least: self.from, most: self.to, steps: self.steps };
-        let found = range.run::<Classifier>(&mut session, &loader, |tried| {
+        let found = range.run::<T>(&mut session, &loader, |tried| {
             bar.inc(1);
             bar.set_message(format!("rate {:.1e}  loss {:.4}, left", tried.lr, tried.smoothed));
             if interrupted() { Err(Error::Interrupted) } else { Ok(()) }

@@ -3,6 +3,7 @@
 mod batch;
 mod dashboard;
 mod find_lr;
+mod options;
 mod record;
 mod running;
 mod sets;
@@ -12,6 +13,7 @@ mod watcher;
 
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -22,20 +24,21 @@ pub(super) use settings::{image_size, is_file, open_model, plain_settings, refus
 pub(super) use tune::Tune;
 
 use batch::BatchSize;
+use options::TaskOptions;
 use running::{Running, announce};
 use sets::Sets;
 use settings::{bytes, check_ranges};
 
 use super::Common;
-use crate::data::{self, LoaderOptions, Seed, Splits};
+use super::trained::task_of;
+use crate::data::{self, LoaderOptions, Seed, Splits, Targets};
 use crate::device::{Device, Tuning};
 use crate::error::{Error, Result};
 use crate::interop::safetensors;
 use crate::interop::weights::{self, Loaded};
 use crate::nn::Model;
-use crate::tasks::Classifier;
-use crate::tasks::classify::Weighting;
-use crate::train::{Kept, Lock, LrScale, MemoryOptions, Progress, RunFolder, Session, Settings, Task};
+use crate::tasks::{self, Classifier, RunTask, with_task};
+use crate::train::{Kept, Lock, LrScale, MemoryOptions, Progress, RunFolder, Session, Settings};
 
 #[derive(Args, Clone)]
 pub(super) struct Train {
@@ -49,7 +52,7 @@ pub(super) struct Train {
     /// So many times the network's usual number of channels, 0.5 for instance: for networks of the zoo that can be so.
     #[arg(long, value_name = "FACTOR")]
     width: Option<f64>,
-    /// What to train for; so far, classify.
+    /// What to train for: classify, segment, detect, embed, autoencode or read; without it, what the data is for.
     #[arg(long, value_name = "TASK")]
     task: Option<String>,
     /// Start from these weights instead of random ones: safetensors, a state dictionary of PyTorch (.pth, .pt) under
@@ -183,11 +186,18 @@ pub(super) struct Train {
     /// Show curves on the whole screen while training; q stops and saves.
     #[arg(long)]
     ui: bool,
+    #[command(flatten)]
+    options: TaskOptions,
 }
+
 impl Train {
     pub fn run(&self, common: &Common) -> Result<()> {
         super::catch_interrupts()?;
-        let mut running = match &self.resume {
+        with_task!(self.task()?.as_str(), T => self.run_as::<T>(common))
+    }
+
+    fn run_as<T: RunTask>(&self, common: &Common) -> Result<()> {
+        let mut running: Running<T> = match &self.resume {
             Some(run) => self.resume(run, common)?,
             None => self.start(common)?,
         };
@@ -197,30 +207,46 @@ impl Train {
         }
     }
 
-    fn start(&self, common: &Common) -> Result<Running> {
-        let (settings, splits) = self.resolve(common)?;
+    /// What it is for: as asked for, else as it was in an earlier run, else what the data is for.
+    fn task(&self) -> Result<String> {
+        if let Some(run) = &self.resume {
+            return task_of(&resumed(run)?);
+        }
+        let earlier = self.config.as_deref().map(RunFolder::settings).transpose()?.map(|s| s.task);
+        match self.task.clone().or(earlier) {
+            Some(task) => Ok(task),
+            None => self.data.as_deref().map_or_else(|| Ok(Classifier::NAME), tasks::recognise).map(str::to_owned),
+        }
+    }
+
+    fn start<T: RunTask>(&self, common: &Common) -> Result<Running<T>> {
+        let (settings, splits) = self.resolve::<T>(common)?;
         RunFolder::expect_new(&self.out(&settings))?;
         let device = open_device(&settings, common)?;
         // A config.toml stands in its run's folder.
         let earlier_run = self.config.as_deref().and_then(Path::parent).and_then(|p| RunFolder::open(p).ok());
         earlier_run.map_or(Ok(()), |run| adopt(&device, &run, common))?;
-        let splits = validation_part(splits, &settings)?;
-        let model = self.model(&settings, splits.train.classes.len())?;
+        let splits = validation_part::<T>(splits, &settings)?;
+        let model = self.model::<T>(&settings, splits.train.classes.len())?;
         // Everything that can be wrong with network and classes is found before a picture is decoded.
-        let placeholder = data::Normalization { mean: vec![0.0; settings.channels], std: vec![1.0; settings.channels] };
-        Classifier::new(model.clone(), splits.train.classes.clone(), placeholder)?;
+        let normalization =
+            data::Normalization { mean: vec![0.0; settings.channels], std: vec![1.0; settings.channels] };
+        let (classes, model) = (splits.train.classes.clone(), model);
+        let kept = Kept { settings, model, classes, normalization };
+        T::of_run(&kept)?;
+        let Kept { settings, model, .. } = kept;
         let sets = Sets::load(splits, &settings, common)?;
         if settings.calibrate && sets.val.is_none() {
             return Err(Error::config("--calibrate needs validation images: do without --val 0"));
         }
-        let kept = self.kept(settings, model, &sets, &device)?;
+        let kept = self.kept::<T>(settings, model, &sets, &device)?;
         let initial = self.initial(&kept, common)?;
-        let (session, bytes) = session(&kept, &device, sets.train.len())?;
+        let (session, bytes) = session::<T>(&kept, &device, sets.train.len())?;
         begin(&session, &kept, &initial)?;
         let moments = kept.settings.update().moments();
         let folder = RunFolder::create(self.out(&kept.settings), |folder| {
             folder.describe(&kept)?;
-            folder.start_tables(Classifier::METRIC, kept.settings.log_steps)?;
+            folder.start_tables(T::METRIC, kept.settings.log_steps)?;
             folder.save_checkpoint(session.weights(), &device, moments, &Progress::default())
         })?;
         announce(&session, bytes, &kept, &folder, common);
@@ -229,17 +255,19 @@ impl Train {
     }
 
     /// Every setting, and the data as it stands.
-    fn resolve(&self, common: &Common) -> Result<(Settings, Splits)> {
+    fn resolve<T: RunTask>(&self, common: &Common) -> Result<(Settings, Splits)> {
         let earlier = self.config.as_deref().map(RunFolder::settings).transpose()?;
         let data = self.data.clone().or_else(|| earlier.as_ref().and_then(|s| s.data.clone()));
-        let splits = open_data(data.as_deref())?;
+        let earlier_options = earlier.as_ref().map(|s| s.options.clone()).unwrap_or_default();
+        let options = self.options.table(T::NAME, earlier_options)?;
+        let splits = open_data::<T>(data.as_deref(), &options)?;
         let probe = splits.train.probe()?;
-        let settings = self.settings(earlier, common, data, &splits.train, probe)?;
+        let settings = self.settings::<T>(earlier, options, common, data, &splits.train, probe)?;
         Ok((settings, splits))
     }
 
     /// What the run folder will say.
-    fn kept(&self, settings: Settings, model: Model, sets: &Sets, device: &Device) -> Result<Kept> {
+    fn kept<T: RunTask>(&self, settings: Settings, model: Model, sets: &Sets, device: &Device) -> Result<Kept> {
         let mut kept = Kept {
             normalization: sets.train.normalization(settings.normalize),
             classes: sets.train.dataset().classes.clone(),
@@ -247,14 +275,13 @@ impl Train {
             settings,
         };
         if self.batch_size == Some(BatchSize::Auto) {
-            kept.settings.batch_size = batch::largest(&kept, device, sets.train.len())?;
+            kept.settings.batch_size = batch::largest::<T>(&kept, device, sets.train.len())?;
         }
         Ok(kept)
     }
 
-    fn resume(&self, run: &Path, common: &Common) -> Result<Running> {
-        let path = if run.as_os_str().is_empty() { RunFolder::newest(Path::new("runs"))? } else { run.to_owned() };
-        let folder = RunFolder::open(path)?;
+    fn resume<T: RunTask>(&self, run: &Path, common: &Common) -> Result<Running<T>> {
+        let folder = RunFolder::open(resumed(run)?)?;
         let lock = Lock::hold(folder.path())?;
         let mut kept = folder.read()?;
         let s = &mut kept.settings;
@@ -268,12 +295,13 @@ impl Train {
         check_ranges(s)?;
         let device = open_device(&kept.settings, common)?;
         adopt(&device, &folder, common)?;
-        let splits = validation_part(open_data(kept.settings.data.as_deref())?, &kept.settings)?;
+        let splits = open_data::<T>(kept.settings.data.as_deref(), &kept.settings.options)?;
+        let splits = validation_part::<T>(splits, &kept.settings)?;
         let sets = Sets::load(splits, &kept.settings, common)?;
         if sets.train.dataset().classes != kept.classes {
             return Err(Error::format(folder.path(), "the data has other classes than when the run began"));
         }
-        let (session, bytes) = session(&kept, &device, sets.train.len())?;
+        let (session, bytes) = session::<T>(&kept, &device, sets.train.len())?;
         let moments = kept.settings.update().moments();
         let state = folder.load_checkpoint(session.weights(), moments)?;
         folder.describe(&kept)?;
@@ -327,7 +355,7 @@ fn adopt(device: &Device, run: &RunFolder, common: &Common) -> Result<()> {
 }
 
 /// A session with all the memory it will need to train on `pictures`, and how many bytes that is.
-fn session(kept: &Kept, device: &Device, pictures: usize) -> Result<(Session<Classifier>, u64)> {
+fn session<T: RunTask>(kept: &Kept, device: &Device, pictures: usize) -> Result<(Session<T>, u64)> {
     let s = &kept.settings;
     let mut session = bare_session(kept, device, (s.accumulate > 1).then_some(s.batch_size))?;
     let step = step_size(s)?;
@@ -336,18 +364,19 @@ fn session(kept: &Kept, device: &Device, pictures: usize) -> Result<(Session<Cla
 }
 
 /// A session before it has taken memory. `part`: most pictures computed at once.
-fn bare_session(kept: &Kept, device: &Device, part: Option<usize>) -> Result<Session<Classifier>> {
-    let mut classifier = Classifier::new(kept.model.clone(), kept.classes.clone(), kept.normalization.clone())?;
+fn bare_session<T: RunTask>(kept: &Kept, device: &Device, part: Option<usize>) -> Result<Session<T>> {
     let s = &kept.settings;
-    let Settings { label_smoothing, class_weights, seed, .. } = s;
-    classifier.mixes = s.augment.mixes_images();
-    classifier.weighting = Weighting { label_smoothing: *label_smoothing, class_weights: class_weights.clone() };
     let memory = MemoryOptions { part, limit: s.memory_limit, remat: s.remat, precision: s.precision };
-    Session::new(classifier, device, Some(s.update()), *seed as u32)?.with_memory(memory)
+    Session::new(T::of_run(kept)?, device, Some(s.update()), s.seed as u32)?.with_memory(memory)
+}
+
+/// The folder that --resume means.
+fn resumed(run: &Path) -> Result<PathBuf> {
+    if run.as_os_str().is_empty() { RunFolder::newest(Path::new("runs")) } else { Ok(run.to_owned()) }
 }
 
 /// Sets a session to where training begins.
-fn begin(session: &Session<Classifier>, kept: &Kept, initial: &safetensors::Tensors) -> Result<()> {
+fn begin<T: RunTask>(session: &Session<T>, kept: &Kept, initial: &safetensors::Tensors) -> Result<()> {
     session.weights().set(|name| initial.get(name))?;
     let layout = session.weights().parameters().clone();
     let names: Vec<&str> = layout.entries().iter().map(|entry| entry.name.as_str()).collect();
@@ -361,12 +390,13 @@ fn step_size(s: &Settings) -> Result<NonZero<usize>> {
 }
 
 /// How training pictures are shown.
-fn loader_options(s: &Settings) -> Result<LoaderOptions> {
+fn loader_options(s: &Settings, targets: Option<Arc<dyn Targets>>) -> Result<LoaderOptions> {
     Ok(LoaderOptions {
         batch_size: step_size(s)?,
         shuffle: s.shuffle,
         sampling: s.sampling,
         augment: s.augment.clone(),
+        targets,
         seed: Seed(s.seed),
         workers: s.workers.and_then(NonZero::new),
     })

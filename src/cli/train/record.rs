@@ -3,8 +3,8 @@ use crate::data::Loader;
 use crate::error::Result;
 use crate::interop::tensorboard::Events;
 use crate::report::{self, Facts, Part};
-use crate::tasks::Classifier;
-use crate::train::{EpochReport, Progress, RunFolder, Session, StepResult, Task};
+use crate::tasks::RunTask;
+use crate::train::{EpochReport, Progress, RunFolder, Session, StepResult};
 
 /// What a run leaves for readers besides its tables and weights.
 pub(super) struct Record<'a> {
@@ -15,9 +15,9 @@ pub(super) struct Record<'a> {
 
 impl<'a> Record<'a> {
     /// Begins, or goes on where `progress` says.
-    pub fn begin(
+    pub fn begin<T: RunTask>(
         folder: &'a RunFolder,
-        session: &Session<Classifier>,
+        session: &Session<T>,
         sets: &Sets,
         loader: &Loader,
         progress: &Progress,
@@ -34,7 +34,9 @@ impl<'a> Record<'a> {
         let mut events = Events::create(folder.path(), progress.step + 1)?;
         if let Some(batch) = loader.epoch(0).next() {
             let task = session.task();
-            let (png, size) = report::write_batch(folder, &batch?, task.input(), &task.classes)?;
+            let batch = batch?;
+            let captions = task.captions(&batch);
+            let (png, size) = report::write_batch(folder, &batch, task.model().input, &captions)?;
             events.png(progress.step, "first training batch", &png, size)?;
         }
         Ok(Self { folder, facts, events })
@@ -44,12 +46,15 @@ impl<'a> Record<'a> {
         self.events.scalars(result.step, &[("step/loss", result.loss.into()), ("step/learning rate", learning_rate)])
     }
 
-    pub fn epoch(&mut self, report: &EpochReport, session: &Session<Classifier>) -> Result<()> {
+    pub fn epoch<T: RunTask>(&mut self, report: &EpochReport, session: &Session<T>) -> Result<()> {
         self.facts.waiting.push((report.epoch, report.waiting));
         self.facts.save(self.folder)?;
-        let (EpochReport { step, train, val, .. }, metric) = (report, Classifier::METRIC);
+        let (EpochReport { step, train, val, .. }, metric) = (report, T::METRIC);
         let [train_metric, val_metric] = ["train", "val"].map(|part| format!("{metric}/{part}"));
-        let mut scalars = vec![("loss/train", train.loss), (&train_metric, train.metric)];
+        let mut scalars = vec![("loss/train", train.loss)];
+        if !train.metric.is_nan() {
+            scalars.push((&train_metric, train.metric));
+        }
         scalars.extend(val.iter().flat_map(|v| [("loss/val", v.loss), (val_metric.as_str(), v.metric)]));
         scalars.push(("images per second", report.images_per_s));
         scalars.push(("share of time waiting for data", report.waiting));

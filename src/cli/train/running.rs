@@ -1,5 +1,6 @@
 use std::num::NonZero;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -8,29 +9,26 @@ use super::loader_options;
 use super::record::Record;
 use super::sets::Sets;
 use super::watcher::Watcher;
-use crate::cli::{Common, evaluate, interrupted, json, print};
-use crate::data::{Loader, LoaderOptions};
+use crate::cli::{Common, interrupted, json, print};
+use crate::data::{Images, Loader, LoaderOptions};
 use crate::device::Arena;
 use crate::error::{Error, Result};
 use crate::interop::safetensors;
-use crate::report::{self, Judged};
-use crate::tasks::classify::Calibration;
-use crate::tasks::{Classifier, Evaluation};
+use crate::report;
+use crate::tasks::{Refinement, RunTask};
 use crate::train::{Culprit, Kept, Lock, Plan, Progress, RunFolder, Session, Settings, fit};
 
 /// A line of `--json`.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
-pub(super) enum Event<'a> {
+pub(super) enum Event<'a, E> {
     Epoch {
         epoch: u64,
         step: u64,
         seconds: f64,
         lr: f64,
-        train_loss: f64,
-        train_accuracy: f64,
-        val_loss: Option<f64>,
-        val_accuracy: Option<f64>,
+        #[serde(flatten)]
+        metrics: serde_json::Map<String, serde_json::Value>,
         images_per_s: f64,
         waiting_for_data: f64,
     },
@@ -41,13 +39,13 @@ pub(super) enum Event<'a> {
         steps: u64,
         best_epoch: Option<u64>,
         part: Option<&'static str>,
-        evaluation: Option<&'a Evaluation>,
+        evaluation: Option<&'a E>,
     },
 }
 
 /// A run that has begun: its network on a device, its data, its folder, and how far it is.
-pub(super) struct Running {
-    pub session: Session<Classifier>,
+pub(super) struct Running<T: RunTask> {
+    pub session: Session<T>,
     pub sets: Sets,
     pub kept: Kept,
     pub folder: RunFolder,
@@ -56,16 +54,16 @@ pub(super) struct Running {
     pub _lock: Lock,
 }
 
-impl Running {
+impl<T: RunTask> Running<T> {
     /// Trains to the end, or to that of an epoch.
     pub fn learn(&mut self, until: Option<u64>, ui: bool, common: &Common) -> Result<()> {
         let Self { session, sets, kept, folder, state, .. } = self;
         let s = &kept.settings;
-        let loader = Loader::new(sets.train.clone(), loader_options(s)?);
+        let loader = Loader::new(sets.train.clone(), loader_options(s, session.task().targets(&sets.train)?)?);
         let plan = plan(s, &loader, until);
         let moments = s.update().moments();
         let ui = if ui { Dashboard::open(s.model.clone(), session.device().name())? } else { None };
-        let val = sets.val.clone().map(|images| Ok(Loader::new(images, steady(kept)?))).transpose()?;
+        let val = sets.val.as_ref().map(|images| steady(session.task(), images, kept)).transpose()?;
         let record = Record::begin(folder, session, sets, &loader, state)?;
         let mut watcher =
             Watcher::new(folder, s, moments, common, loader.batches() as u64, state.step, record).with_ui(ui);
@@ -97,7 +95,8 @@ impl Running {
         self.go_back(diverged)?;
         let (good, s) = (self.state.step, &self.kept.settings);
         common.say(format!("training diverged at step {diverged}: looking why, from step {good} on"));
-        let loader = Loader::new(self.sets.train.clone(), loader_options(s)?);
+        let loader =
+            Loader::new(self.sets.train.clone(), loader_options(s, self.session.task().targets(&self.sets.train)?)?);
         let plan = plan(s, &loader, None);
         let per_epoch = loader.batches() as u64;
         let epoch = self.state.epoch + 1 + (diverged - 1 - self.state.begun_at(per_epoch)) / per_epoch;
@@ -169,21 +168,20 @@ impl Running {
     pub fn conclude(mut self, common: &Common) -> Result<()> {
         let best = safetensors::load(self.folder.path().join("best.safetensors"))?;
         self.session.weights().set(|name| best.get(name))?;
-        if self.kept.settings.calibrate {
-            self.calibrate(common)?;
-        }
         let Self { session, sets, kept, folder, state, .. } = &mut self;
+        let val = sets.val.as_ref().map(|images| steady(session.task(), images, kept)).transpose()?;
+        T::after_training(session, val.as_ref(), kept, folder)?.into_iter().for_each(|line| common.say(line));
         let part = match (&sets.test, &sets.val) {
             (Some(images), _) => Some(("test", images)),
             (None, Some(images)) => Some(("validation", images)),
             (None, None) => None,
         };
-        let options = steady(kept)?;
-        let evaluation = part.map(|(_, images)| session.evaluate(&Loader::new(images.clone(), options))).transpose()?;
-        let evaluation = evaluation.map(report::with_intervals);
-        let judged =
-            part.zip(evaluation.as_ref()).map(|((part, images), evaluation)| Judged { part, images, evaluation });
-        report::write(folder, judged)?;
+        let loader = part.map(|(_, images)| steady(session.task(), images, kept)).transpose()?;
+        let evaluation = loader.map(|loader| session.evaluate(&loader)).transpose()?;
+        let evaluation = evaluation.map(|evaluation| T::refine(evaluation, Refinement::Quick));
+        let judged = part.zip(evaluation.as_ref());
+        let told = judged.map(|((part, images), evaluation)| session.task().told(evaluation, part, images));
+        report::write(folder, told.transpose()?)?;
         if common.json {
             return print(json(&Event::Done {
                 run: folder.path(),
@@ -198,31 +196,11 @@ impl Running {
         if let (Some((name, _)), Some(evaluation)) = (part, &evaluation) {
             let epoch = state.best.map_or(0, |b| b.epoch);
             print(format!("\nBest weights (epoch {epoch}) on the {name} images:"))?;
-            evaluate::print_evaluation(evaluation)?;
+            T::lines(evaluation).into_iter().try_for_each(print)?;
         }
         let at = folder.path().display();
         common.say(format!("\nReport: {at}/report.html"));
         common.say(format!("Next: ocellus predict {at} PICTURE…   ocellus evaluate {at} DATA"));
-        Ok(())
-    }
-
-    /// Fits a temperature to the best weights, and keeps it.
-    fn calibrate(&mut self, common: &Common) -> Result<()> {
-        let Self { session, sets, kept, folder, .. } = self;
-        let Some(val) = &sets.val else { return Ok(()) };
-        let val = Loader::new(val.clone(), steady(kept)?);
-        let before = session.evaluate(&val)?;
-        let calibration = Calibration::fit(&before.scores);
-        session.task_mut().calibration = Some(calibration);
-        let after = session.evaluate(&val)?;
-        let (name, text) = calibration.file();
-        folder.write(name, text.as_bytes())?;
-        let [before, after] = [before, after].map(|e| 100.0 * e.metrics.calibration_error);
-        let Calibration { temperature, images } = calibration;
-        common.say(format!(
-            "calibrated by temperature {temperature:.2}: error on {images} validation images {before:.2} % before, \
-             {after:.2} % after"
-        ));
         Ok(())
     }
 }
@@ -240,14 +218,15 @@ fn plan(s: &Settings, loader: &Loader, until: Option<u64>) -> Plan {
     }
 }
 
-/// How pictures are shown that are not trained on.
-fn steady(kept: &Kept) -> Result<LoaderOptions> {
+/// Shows pictures that are not trained on.
+fn steady<T: RunTask>(task: &T, images: &Arc<Images>, kept: &Kept) -> Result<Loader> {
     let s = &kept.settings;
     let batch_size = NonZero::new(s.batch_size).ok_or_else(|| Error::config("--batch-size is 0"))?;
-    Ok(LoaderOptions { batch_size, workers: s.workers.and_then(NonZero::new), ..LoaderOptions::default() })
+    let (workers, targets) = (s.workers.and_then(NonZero::new), task.targets(images)?);
+    Ok(Loader::new(images.clone(), LoaderOptions { batch_size, workers, targets, ..LoaderOptions::default() }))
 }
 
-pub(super) fn announce(session: &Session<Classifier>, bytes: u64, kept: &Kept, folder: &RunFolder, common: &Common) {
+pub(super) fn announce<T: RunTask>(session: &Session<T>, bytes: u64, kept: &Kept, folder: &RunFolder, common: &Common) {
     let s = &kept.settings;
     let [h, w, c] = kept.model.input;
     let layout = session.weights().parameters();

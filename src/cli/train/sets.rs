@@ -2,8 +2,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::cli::{Common, interrupted, progress};
-use crate::data::{self, Finding, Images, Part, Seed, Splits, audit_decoded, open_labelled};
+use crate::data::{self, Finding, Images, Part, Seed, Splits, audit_decoded};
 use crate::error::{Error, Result};
+use crate::tasks::{Classifier, RunTask};
 use crate::train::Settings;
 
 /// The bundled digits, so that training works wherever the program is.
@@ -15,9 +16,12 @@ const SAMPLE: [(&str, &[u8]); 4] = [
 ];
 
 /// The data at `path`, or the sample set.
-pub(in crate::cli) fn open_data(path: Option<&Path>) -> Result<Splits> {
+pub(in crate::cli) fn open_data<T: RunTask>(path: Option<&Path>, options: &toml::Table) -> Result<Splits> {
     if let Some(path) = path {
-        return data::open(path);
+        return T::open(path, options);
+    }
+    if T::NAME != Classifier::NAME {
+        return Err(Error::config(format!("--task {} needs data: name a folder or file", T::NAME)));
     }
     // IDX files are read whole, so the folder need not outlive this.
     let folder = tempfile::tempdir().map_err(|e| Error::io("create", std::env::temp_dir(), e))?;
@@ -33,14 +37,16 @@ pub(in crate::cli) fn open_data(path: Option<&Path>) -> Result<Splits> {
 }
 
 /// Gives the data the validation part that the settings ask for.
-pub(in crate::cli) fn validation_part(mut splits: Splits, settings: &Settings) -> Result<Splits> {
+pub(in crate::cli) fn validation_part<T: RunTask>(mut splits: Splits, settings: &Settings) -> Result<Splits> {
+    let classes = splits.train.classes.clone();
+    let open = |path: &Path, part| T::open_part(path, part, &classes, &settings.options);
     if let Some(path) = &settings.val {
-        splits.val = open_labelled(path, Part::Val, &splits.train.classes)?;
+        splits.val = open(path, Part::Val)?;
     } else if settings.val_fraction == 0.0 {
         splits.val.samples.clear();
     }
     if let Some(path) = &settings.test {
-        splits.test = open_labelled(path, Part::Test, &splits.train.classes)?;
+        splits.test = open(path, Part::Test)?;
     }
     splits.split(settings.val_fraction, Seed(settings.seed))
 }

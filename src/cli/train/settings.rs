@@ -9,13 +9,15 @@ use crate::error::{Error, Result};
 use crate::interop::keras;
 use crate::nn::layers::OnnxNetwork;
 use crate::nn::{Model, zoo};
+use crate::tasks::RunTask;
 use crate::train::{Optimizer, Precision, Schedule, Settings};
 
 impl Train {
     /// Every setting: from the command line, else an earlier run, else the default.
-    pub(super) fn settings(
+    pub(super) fn settings<T: RunTask>(
         &self,
         earlier: Option<Settings>,
+        options: toml::Table,
         common: &Common,
         data: Option<PathBuf>,
         train: &Dataset,
@@ -23,17 +25,16 @@ impl Train {
     ) -> Result<Settings> {
         let mut s = match earlier {
             Some(settings) => settings,
-            None if self.model.is_some() => self.defaults(probe)?,
-            None if data.is_none() => self.for_digits(probe)?,
-            None => self.for_pictures(probe, train.len())?,
+            None if self.model.is_none() && data.is_none() => self.for_digits(probe)?,
+            None => {
+                let mut settings = self.defaults(probe)?;
+                T::suggest(&mut settings, self.model.as_deref(), probe, train.len());
+                settings
+            }
         };
+        s.task = T::NAME.to_owned();
+        s.options = options;
         s.data = data.map(|p| p.canonicalize().unwrap_or(p));
-        if let Some(task) = &self.task {
-            s.task.clone_from(task);
-        }
-        if s.task != "classify" {
-            return Err(Error::config(format!("task \"{}\" is not known: there is classify", s.task)));
-        }
         if let Some(model) = &self.model {
             s.model.clone_from(model);
         }
@@ -62,13 +63,16 @@ impl Train {
         s.warmup = self.warmup.unwrap_or(s.warmup);
         s.label_smoothing = self.label_smoothing.unwrap_or(s.label_smoothing);
         if let Some(text) = &self.class_weights {
-            s.class_weights = class_weights(text, train)?;
+            s.class_weights = class_weights::<T>(text, train)?;
         }
         s.normalize = self.normalize.as_deref().map_or(Ok(s.normalize), str::parse::<Normalize>)?;
         s.augment = self.augment.as_deref().map_or(Ok(s.augment), str::parse::<Augment>)?;
         s.augment.mixup = self.mixup.unwrap_or(s.augment.mixup);
         s.augment.cutmix = self.cutmix.unwrap_or(s.augment.cutmix);
         s.augment.check()?;
+        if s.augment.mixes_images() && !T::AVERAGES {
+            return Err(Error::config(format!("--mixup and --cutmix are not for --task {}", T::NAME)));
+        }
         if let Some(val) = &self.val {
             (s.val_fraction, s.val) = match val.parse::<f64>() {
                 Ok(fraction) => (fraction, None),
@@ -107,20 +111,6 @@ impl Train {
         })
     }
 
-    /// What suits most pictures: where the network is ours to choose, so is how it is trained. Few pictures are shown more
-    /// often; colour ones, which are photographs as a rule, are mirrored too.
-    fn for_pictures(&self, probe: Probe, pictures: usize) -> Result<Settings> {
-        const STEPS: u64 = 6000;
-        let defaults = self.defaults(probe)?;
-        let steps_per_epoch = pictures.div_ceil(defaults.batch_size).max(1) as u64;
-        Ok(Settings {
-            epochs: (STEPS / steps_per_epoch).clamp(10, 60),
-            schedule: Schedule::Cosine,
-            augment: Augment::suiting(probe.channels),
-            ..defaults
-        })
-    }
-
     /// Keras's defaults: a constant learning rate, pictures as they are.
     fn defaults(&self, probe: Probe) -> Result<Settings> {
         defaults(self.model.clone(), probe)
@@ -151,22 +141,26 @@ impl Train {
         Ok(())
     }
 
-    pub(super) fn model(&self, settings: &Settings, classes: usize) -> Result<Model> {
-        let [h, w] = settings.image_size;
-        let input = [h, w, settings.channels];
-        let model = if settings.model.ends_with(".onnx") {
-            refuse_width(settings.width)?;
-            OnnxNetwork::model(Path::new(&settings.model), Some(input), Some(classes))?
-        } else if is_file(&settings.model) {
-            refuse_width(settings.width)?;
-            let mut model = open_model(&settings.model, Some(settings.image_size))?;
-            model.input = input;
-            model
-        } else {
-            zoo::build_scaled(&settings.model, input, classes, settings.width.unwrap_or(1.0))?
-        };
-        model.freeze(&settings.freeze)
+    pub(super) fn model<T: RunTask>(&self, settings: &Settings, classes: usize) -> Result<Model> {
+        T::network(&|outputs| plain_model(settings, outputs), classes, &settings.options)?.freeze(&settings.freeze)
     }
+}
+
+/// The network asked for, with so many outputs.
+fn plain_model(settings: &Settings, outputs: usize) -> Result<Model> {
+    let [h, w] = settings.image_size;
+    let input = [h, w, settings.channels];
+    if settings.model.ends_with(".onnx") {
+        refuse_width(settings.width)?;
+        return OnnxNetwork::model(Path::new(&settings.model), Some(input), Some(outputs));
+    }
+    if is_file(&settings.model) {
+        refuse_width(settings.width)?;
+        let mut model = open_model(&settings.model, Some(settings.image_size))?;
+        model.input = input;
+        return Ok(model);
+    }
+    zoo::build_scaled(&settings.model, input, outputs, settings.width.unwrap_or(1.0))
 }
 
 /// Errors: if a width is asked for, where the network is not of the zoo.
@@ -236,6 +230,7 @@ fn defaults(model: Option<String>, probe: Probe) -> Result<Settings> {
         device: "auto".into(),
         optimizer: Optimizer::named("adam")?,
         augment: Augment::default(),
+        options: toml::Table::new(),
     })
 }
 
@@ -272,15 +267,10 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
 }
 
 /// Weights of the classes; their mean over the samples is 1, so that the learning rate keeps its meaning.
-fn class_weights(text: &str, train: &Dataset) -> Result<Option<Vec<f32>>> {
-    let counts = train.class_counts();
+fn class_weights<T: RunTask>(text: &str, train: &Dataset) -> Result<Option<Vec<f32>>> {
     match text {
         "none" => Ok(None),
-        "auto" => {
-            let present = counts.iter().filter(|&&n| n > 0).count();
-            let weight = |&n: &usize| train.len() as f32 / (present * n.max(1)) as f32;
-            Ok(Some(counts.iter().map(weight).collect()))
-        }
+        "auto" => T::balancing_weights(train).map(Some),
         path => read_class_weights(Path::new(path), &train.classes).map(Some),
     }
 }

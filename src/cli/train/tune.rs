@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -14,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::report::History;
 use crate::report::chart;
 use crate::report::parallel::{Column, parallel};
+use crate::tasks::{RunTask, with_task};
 use crate::train::{Halving, Job, Lock, Options, RunFolder, Space, Trial};
 
 /// Takes the options of `train`; those that are given are not searched. What is best on the validation images ends in the
@@ -54,7 +56,9 @@ struct Line<'a> {
     trial: usize,
     options: &'a Options,
     epochs: usize,
-    accuracy: Option<f64>,
+    /// The best on the validation images, by its name.
+    #[serde(flatten)]
+    metric: BTreeMap<&'static str, Option<f64>>,
     failed: Option<String>,
 }
 
@@ -76,7 +80,7 @@ impl Tune {
         catch_interrupts()?;
         match &self.train.resume {
             Some(folder) => self.take_up(folder),
-            None => self.search(self.begin()?, common),
+            None => self.search_for(self.begin()?, common),
         }
     }
 
@@ -96,19 +100,23 @@ impl Tune {
         let text = fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))?;
         let cli = Cli::try_parse_from(text.lines()).map_err(|e| Error::format(&path, e.to_string()))?;
         match cli.command {
-            Command::Tune(tune) => tune.search(folder.to_owned(), &cli.common),
+            Command::Tune(tune) => tune.search_for(folder.to_owned(), &cli.common),
             _ => Err(Error::format(&path, "is not of a search")),
         }
     }
 
-    fn search(&self, folder: PathBuf, common: &Common) -> Result<()> {
+    fn search_for(&self, folder: PathBuf, common: &Common) -> Result<()> {
+        with_task!(self.train.task()?.as_str(), T => self.search::<T>(folder, common))
+    }
+
+    fn search<T: RunTask>(&self, folder: PathBuf, common: &Common) -> Result<()> {
         let seed = Seed(common.seed.unwrap_or(0));
         let space = self.space.as_deref().map_or_else(|| Ok(Space::usual().without(&self.fixed())), Space::open)?;
         let options = match self.method {
             Method::Grid => space.grid()?,
             _ => (0..u64::from(self.trials)).map(|trial| space.draw(seed, trial)).collect(),
         };
-        let epochs = self.epochs(&options[0], common)?;
+        let epochs = self.epochs::<T>(&options[0], common)?;
         let halving = match self.method {
             Method::Asha => Halving::new(options.len(), epochs),
             _ => Halving::without_halving(options.len(), epochs),
@@ -116,8 +124,8 @@ impl Tune {
         let _lock = Lock::hold(&folder)?;
         let mut search = Search { tune: self, folder, halving, options, begun: Vec::new(), common };
         search.read()?;
-        search.run()?;
-        search.conclude(&space)
+        search.run::<T>()?;
+        search.conclude::<T>(&space)
     }
 
     /// Options of the usual space that the command line has already.
@@ -135,9 +143,9 @@ impl Tune {
     }
 
     /// Epochs to the end.
-    fn epochs(&self, options: &Options, common: &Common) -> Result<u64> {
-        let (settings, splits) = self.with(options, Path::new(""))?.resolve(common)?;
-        if super::validation_part(splits, &settings)?.val.is_empty() {
+    fn epochs<T: RunTask>(&self, options: &Options, common: &Common) -> Result<u64> {
+        let (settings, splits) = self.with(options, Path::new(""))?.resolve::<T>(common)?;
+        if super::validation_part::<T>(splits, &settings)?.val.is_empty() {
             return Err(Error::config("a search needs validation images: do without --val 0"));
         }
         Ok(settings.epochs)
@@ -191,7 +199,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    fn run(&mut self) -> Result<()> {
+    fn run<T: RunTask>(&mut self) -> Result<()> {
         let start = Instant::now();
         while let Some(job) = self.halving.next(&self.begun) {
             if self.tune.train.max_time.is_some_and(|most| start.elapsed() >= most) {
@@ -199,7 +207,7 @@ impl Search<'_> {
                 break;
             }
             self.begun.resize(self.begun.len().max(job.trial + 1), Trial::default());
-            let outcome = self.train(job);
+            let outcome = self.train::<T>(job);
             if let Err(Error::Interrupted) = outcome {
                 let at = self.folder.display();
                 self.common.say(format!("interrupted; go on with ocellus tune --resume {at}"));
@@ -213,7 +221,7 @@ impl Search<'_> {
                 // Nothing to do with the settings.
                 Err(error) => return Err(error),
             };
-            self.tell(job, failure)?;
+            self.tell::<T>(job, failure)?;
             if interrupted() {
                 return Err(Error::Interrupted);
             }
@@ -222,17 +230,17 @@ impl Search<'_> {
     }
 
     /// Begins a trial or goes on with it.
-    fn train(&mut self, job: Job) -> Result<()> {
+    fn train<T: RunTask>(&mut self, job: Job) -> Result<()> {
         let quiet = Common { quiet: true, json: false, ..self.common.clone() };
         let folder = self.trial_folder(job.trial);
         let train = self.tune.with(&self.options[job.trial], &folder)?;
-        let mut running = self.running(&train, &folder, &quiet)?;
+        let mut running = self.running::<T>(&train, &folder, &quiet)?;
         let outcome = running.learn(Some(job.epochs), false, &quiet);
         self.begun[job.trial].scores = scores(&folder)?;
         outcome
     }
 
-    fn running(&self, train: &Train, folder: &Path, quiet: &Common) -> Result<Running> {
+    fn running<T: RunTask>(&self, train: &Train, folder: &Path, quiet: &Common) -> Result<Running<T>> {
         let mut running = if folder.exists() { train.resume(folder, quiet) } else { train.start(quiet) }?;
         // One from --config is no trial's either.
         running.kept.settings.max_time = None;
@@ -240,21 +248,25 @@ impl Search<'_> {
     }
 
     /// What a job brought, as a line, in the table and the plot.
-    fn tell(&mut self, job: Job, error: Option<Error>) -> Result<()> {
+    fn tell<T: RunTask>(&mut self, job: Job, error: Option<Error>) -> Result<()> {
         let failed = error.map(|e| e.to_string());
         if let Some(reason) = &failed {
             self.begun[job.trial].failed = true;
             write(&self.failure(job.trial), reason)?;
         }
         let (options, scores) = (&self.options[job.trial], &self.begun[job.trial].scores);
-        let accuracy = best(scores);
+        let best = best(scores);
         if self.common.json {
-            let line = Line { trial: job.trial, options, epochs: scores.len(), accuracy, failed };
+            let line =
+                Line { trial: job.trial, options, epochs: scores.len(), metric: [(T::METRIC, best)].into(), failed };
             print(json(&line)?)?;
         } else {
-            let result = match (&failed, accuracy) {
+            let result = match (&failed, best) {
                 (Some(reason), _) => format!("failed: {reason}"),
-                (None, best) => format!("best validation accuracy {:.2} %", 100.0 * best.unwrap_or(f64::NAN)),
+                (None, best) => {
+                    let name = T::METRIC.replace('_', " ");
+                    format!("best validation {name} {:.2} %", 100.0 * best.unwrap_or(f64::NAN))
+                }
             };
             self.common.say(format!(
                 "trial {:>3}   {:>3} epochs   {result}   {}",
@@ -263,14 +275,15 @@ impl Search<'_> {
                 text(options)
             ));
         }
-        self.write_table()
+        self.write_table(T::METRIC)
     }
 
-    fn write_table(&self) -> Result<()> {
+    fn write_table(&self, metric: &str) -> Result<()> {
         let wrong = |e: csv::Error| Error::config(format!("trials.csv: {e}"));
         let names: Vec<&String> = self.options[0].keys().collect();
+        let best_metric = format!("best_val_{metric}");
         let mut table = csv::Writer::from_writer(Vec::new());
-        let header = ["trial", "epochs", "best_val_accuracy"].into_iter().chain(names.iter().map(|n| n.as_str()));
+        let header = ["trial", "epochs", best_metric.as_str()].into_iter().chain(names.iter().map(|n| n.as_str()));
         table.write_record(header).map_err(wrong)?;
         for (i, trial) in self.begun.iter().enumerate() {
             let result = best(&trial.scores).map_or(String::new(), |score| score.to_string());
@@ -284,18 +297,18 @@ impl Search<'_> {
         let setting = |name: &&String| column(name, begun().map(|(options, _)| options.get(*name).cloned()).collect());
         let mut columns: Vec<Column> = names.iter().map(setting).collect();
         let result = |(_, trial): (_, &Trial)| best(&trial.scores).filter(|_| !trial.failed).map(|s| format!("{s:.4}"));
-        columns.push(column("accuracy", begun().map(result).collect()));
+        columns.push(column(metric, begun().map(result).collect()));
         let (plot, size) = parallel(&columns);
         write(&self.folder.join("trials.svg"), &chart::file(&[plot], size))
     }
 
     /// Trains the winner to the end, if it is not, judges it, and gives it a name.
-    fn conclude(&self, space: &Space) -> Result<()> {
+    fn conclude<T: RunTask>(&self, space: &Space) -> Result<()> {
         let winner = self.halving.winner(&self.begun);
         let winner = winner.ok_or_else(|| Error::config("no trial came to the end of an epoch"))?;
         let (folder, options) = (self.trial_folder(winner), &self.options[winner]);
         let quiet = Common { quiet: true, ..self.common.clone() };
-        let mut running = self.running(&self.tune.with(options, &folder)?, &folder, &quiet)?;
+        let mut running = self.running::<T>(&self.tune.with(options, &folder)?, &folder, &quiet)?;
         running.learn(None, false, &Common { json: false, ..quiet.clone() })?;
         running.conclude(&quiet)?;
         let best = self.folder.join("best");

@@ -7,7 +7,7 @@ use super::record::Record;
 use super::running::Event;
 use crate::cli::{Common, interrupt, interrupted, json, print, progress};
 use crate::error::Result;
-use crate::tasks::Classifier;
+use crate::tasks::RunTask;
 use crate::train::{EpochReport, Observer, Progress, RunFolder, Session, Settings, StepOf, StepResult};
 
 /// Shows and keeps what training brings.
@@ -85,7 +85,7 @@ impl<'a> Watcher<'a> {
     }
 }
 
-impl Observer<Classifier> for Watcher<'_> {
+impl<T: RunTask> Observer<T> for Watcher<'_> {
     fn step(&mut self, result: &StepResult, learning_rate: f64, of: StepOf) -> Result<()> {
         if of.index == 1 {
             self.started = Instant::now();
@@ -106,9 +106,9 @@ impl Observer<Classifier> for Watcher<'_> {
             interrupt();
         }
         self.bar.set_message(format!(
-            "loss {:.4}  accuracy {:.1} %  {rate:.0} images/s, {:.0} % waiting for data, left",
+            "loss {:.4}{}  {rate:.0} images/s, {:.0} % waiting for data, left",
             self.loss,
-            100.0 * self.right / self.seen as f32,
+            told(T::METRIC, f64::from(self.right / self.seen as f32), 1),
             100.0 * waiting
         ));
         self.record.step(result, learning_rate)?;
@@ -118,7 +118,7 @@ impl Observer<Classifier> for Watcher<'_> {
         Ok(())
     }
 
-    fn epoch(&mut self, report: &EpochReport, session: &Session<Classifier>, progress: &Progress) -> Result<()> {
+    fn epoch(&mut self, report: &EpochReport, session: &Session<T>, progress: &Progress) -> Result<()> {
         self.folder.log_epoch(report)?;
         self.record.epoch(report, session)?;
         let weights = session.tensors()?;
@@ -129,16 +129,16 @@ impl Observer<Classifier> for Watcher<'_> {
         self.checkpoint(session, progress)?;
         let EpochReport { epoch, step, seconds, learning_rate, train, val, images_per_s, waiting, best } = *report;
         let val_text = val.map_or(String::new(), |v| {
-            format!("   val loss {:.4} accuracy {:.2} %{}", v.loss, 100.0 * v.metric, if best { " *" } else { "" })
+            format!("   val loss {:.4}{}{}", v.loss, told(T::METRIC, v.metric, 2), if best { " *" } else { "" })
         });
         if let Some(ui) = &mut self.ui {
             ui.epoch(report)?;
         } else {
             self.bar.suspend(|| {
                 self.common.say(format!(
-                    "epoch {epoch:>3}   {seconds:>6.1} s   train loss {:.4} accuracy {:.2} %{val_text}   {images_per_s:.0} images/s, {:.0} % waiting for data",
+                    "epoch {epoch:>3}   {seconds:>6.1} s   train loss {:.4}{}{val_text}   {images_per_s:.0} images/s, {:.0} % waiting for data",
                     train.loss,
-                    100.0 * train.metric,
+                    told(T::METRIC, train.metric, 2),
                     100.0 * waiting
                 ));
             });
@@ -146,25 +146,23 @@ impl Observer<Classifier> for Watcher<'_> {
         if !self.common.json {
             return Ok(());
         }
-        print(json(&Event::Epoch {
-            epoch,
-            step,
-            seconds,
-            lr: learning_rate,
-            train_loss: train.loss,
-            train_accuracy: train.metric,
-            val_loss: val.map(|v| v.loss),
-            val_accuracy: val.map(|v| v.metric),
-            images_per_s,
-            waiting_for_data: waiting,
-        })?)
+        let number = |x: f64| serde_json::Value::from(x);
+        let mut metrics = serde_json::Map::new();
+        metrics.insert("train_loss".into(), number(train.loss));
+        metrics.insert(format!("train_{}", T::METRIC), number(train.metric));
+        metrics.insert("val_loss".into(), val.map(|v| v.loss).into());
+        metrics.insert(format!("val_{}", T::METRIC), val.map(|v| v.metric).into());
+        let lr = learning_rate;
+        let waiting_for_data = waiting;
+        let event: Event<'_, ()> = Event::Epoch { epoch, step, seconds, lr, metrics, images_per_s, waiting_for_data };
+        print(json(&event)?)
     }
 
     fn wants_checkpoint(&self) -> bool {
         self.kept.elapsed() >= self.checkpoint_every
     }
 
-    fn checkpoint(&mut self, session: &Session<Classifier>, progress: &Progress) -> Result<()> {
+    fn checkpoint(&mut self, session: &Session<T>, progress: &Progress) -> Result<()> {
         self.flush()?;
         if progress.step > self.kept_at {
             self.folder.keep_earlier()?;
@@ -176,5 +174,13 @@ impl Observer<Classifier> for Watcher<'_> {
 
     fn interrupted(&self) -> bool {
         interrupted()
+    }
+}
+
+/// The metric in a line; nothing where it is not known.
+fn told(name: &str, metric: f64, digits: usize) -> String {
+    match metric.is_nan() {
+        true => String::new(),
+        false => format!(" {} {:.digits$} %", name.replace('_', " "), 100.0 * metric),
     }
 }

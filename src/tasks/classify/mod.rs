@@ -7,7 +7,10 @@
 
 mod calibration;
 mod curves;
+mod lines;
 mod metrics;
+pub mod report;
+mod run_task;
 mod scores;
 mod suspects;
 mod trainer;

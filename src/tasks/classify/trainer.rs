@@ -136,6 +136,7 @@ impl Trainer {
             shuffle: self.shuffle,
             sampling: Sampling::Natural,
             augment: self.augment,
+            targets: None,
             seed: self.seed,
             workers: None,
         };

@@ -1,10 +1,10 @@
 use maud::{Markup, html};
 
-use super::chart::{Axis, Chart, Ink, Line};
+use super::Judged;
 use super::confusion::{matrix, most_confused};
-use super::page::{percent, section};
-use super::{Judged, Report, learning_curves, pictures};
 use crate::error::Result;
+use crate::report::chart::{Axis, Chart, Ink, Line};
+use crate::report::{folded, grouped, percent, section, thumbnail};
 use crate::tasks::classify::Scores;
 
 /// Classes up to which each has a curve in a colour of its own.
@@ -16,20 +16,8 @@ const PICTURES: usize = 24;
 /// Pairs of classes.
 const PAIRS: usize = 12;
 
-pub(super) fn learning(report: &Report) -> Option<Markup> {
-    let charts = learning_curves(&report.history);
-    if charts.is_empty() {
-        return None;
-    }
-    let note = "When the validation loss rises while the training loss still falls, the network is learning the pictures by heart.";
-    let content = html! {
-        div.charts.three { @for chart in &charts { div { (chart.svg()) } } }
-    };
-    section("Learning", note, content)
-}
-
-pub(super) fn answers(judged: &Judged, report: &Report) -> Option<Markup> {
-    let (confusion, classes) = (&judged.evaluation.confusion, &report.kept.classes);
+pub(super) fn answers(judged: &Judged) -> Option<Markup> {
+    let (confusion, classes) = (&judged.evaluation.confusion, judged.classes);
     let pairs = most_confused(confusion, PAIRS);
     let content = html! {
         div.split {
@@ -56,8 +44,36 @@ pub(super) fn answers(judged: &Judged, report: &Report) -> Option<Markup> {
     section("Answers", &note, content)
 }
 
-pub(super) fn thresholds(judged: &Judged, classes: &[String]) -> Option<Markup> {
-    let scores = &judged.evaluation.scores;
+pub(super) fn classes(judged: &Judged) -> Option<Markup> {
+    let metrics = judged.evaluation.confusion.per_class();
+    let m = &judged.evaluation.metrics;
+    let rows = html! {
+        table {
+            tr { th { "class" } th.n { "precision" } th.n { "recall" } th.n { "F1" } th.n { "images" } }
+            @for (name, c) in judged.classes.iter().zip(&metrics) {
+                tr {
+                    td { (name) }
+                    td.n { (percent(c.precision)) }
+                    td.n { (percent(c.recall)) }
+                    td.n { (percent(c.f1)) }
+                    td.n { (grouped(c.support as usize)) }
+                }
+            }
+            tr {
+                td { b { "mean over classes" } }
+                td.n { b { (percent(m.precision)) } }
+                td.n { b { (percent(m.recall)) } }
+                td.n { b { (percent(m.f1)) } }
+                td.n { b { (grouped(judged.evaluation.samples as usize)) } }
+            }
+        }
+    };
+    let note = "Precision: how many of the answers are right. Recall: how many of the class's images were found.";
+    section("Classes", note, html! { div.wide { (folded(metrics.len(), "All classes", rows)) } })
+}
+
+pub(super) fn thresholds(judged: &Judged) -> Option<Markup> {
+    let (scores, classes) = (&judged.evaluation.scores, judged.classes);
     let roc = Chart {
         title: "Receiver operating characteristic".into(),
         x: Axis::share("others taken for the class"),
@@ -151,7 +167,7 @@ pub(super) fn certainty(judged: &Judged) -> Option<Markup> {
     )
 }
 
-pub(super) fn mistakes(judged: &Judged, classes: &[String]) -> Result<Option<Markup>> {
+pub(super) fn mistakes(judged: &Judged) -> Result<Option<Markup>> {
     let worst = judged.evaluation.scores.worst(PICTURES);
     let suspects = match judged.evaluation.scores.suspects().len() {
         0 => String::new(),
@@ -159,35 +175,32 @@ pub(super) fn mistakes(judged: &Judged, classes: &[String]) -> Result<Option<Mar
         n => format!(" {n} labels look wrong: suspect_labels.csv lists them."),
     };
     let note = "Wrong answers the network was surest of: often mislabelled pictures, or what it has never seen.";
-    Ok(section("Worst mistakes", &(note.to_owned() + &suspects), gallery(judged, &worst, classes)?))
+    Ok(section("Worst mistakes", &(note.to_owned() + &suspects), gallery(judged, &worst)?))
 }
 
-pub(super) fn doubts(judged: &Judged, classes: &[String]) -> Result<Option<Markup>> {
+pub(super) fn doubts(judged: &Judged) -> Result<Option<Markup>> {
     let least = judged.evaluation.scores.least_certain(PICTURES / 2);
-    Ok(section(
-        "Least certain",
-        "Answers with the lowest probability, right or wrong.",
-        gallery(judged, &least, classes)?,
-    ))
+    Ok(section("Least certain", "Answers with the lowest probability, right or wrong.", gallery(judged, &least)?))
 }
 
-fn gallery(judged: &Judged, indices: &[usize], classes: &[String]) -> Result<Markup> {
+fn gallery(judged: &Judged, indices: &[usize]) -> Result<Markup> {
     if indices.is_empty() {
         return Ok(html! {});
     }
-    let figures: Vec<Markup> = indices.iter().map(|&i| figure(judged, i, classes)).collect::<Result<_>>()?;
+    let figures: Vec<Markup> = indices.iter().map(|&i| figure(judged, i)).collect::<Result<_>>()?;
     Ok(html! {
         div.pictures { @for figure in &figures { (figure) } }
     })
 }
 
-fn figure(judged: &Judged, index: usize, classes: &[String]) -> Result<Markup> {
+fn figure(judged: &Judged, index: usize) -> Result<Markup> {
     let scores: &Scores = &judged.evaluation.scores;
+    let classes = judged.classes;
     let (class, answer, p) = scores.answer(index);
     let image = judged.images.image(index)?;
     let coarse = image.size.iter().all(|&n| n < 64);
     let source = judged.images.dataset().samples[index].source.to_string();
-    let uri = pictures::thumbnail(&image)?;
+    let uri = thumbnail(&image)?;
     let sure = format!("{:.1} %", 100.0 * p);
     Ok(html! {
         figure title=(source) {
