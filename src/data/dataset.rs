@@ -48,6 +48,8 @@ pub enum Source {
         /// Which one, from 0.
         index: usize,
     },
+    /// The image files of a sequence's frames, in order: a picture of them all, one below another.
+    Frames(Arc<[PathBuf]>),
 }
 
 /// Many pictures of one size from one file, as IDX and CIFAR have them.
@@ -68,6 +70,8 @@ pub struct Probe {
     pub channels: usize,
     /// `[height, width]`, if all have the same.
     pub size: Option<[usize; 2]>,
+    /// `[height, width]` of the one that is widest for its height.
+    pub widest: [usize; 2],
 }
 
 impl Dataset {
@@ -106,7 +110,9 @@ impl Dataset {
         let first = headers.first().ok_or(failure)?;
         let same_size = headers.iter().all(|header| header.size == first.size);
         let channels = headers.iter().map(|header| header.channels).max().unwrap_or(first.channels);
-        Ok(Probe { channels, size: same_size.then_some(first.size) })
+        let wider = |a: [usize; 2], b: [usize; 2]| if b[1] * a[0] > a[1] * b[0] { b } else { a };
+        let widest = headers.iter().map(|header| header.size).fold(first.size, wider);
+        Ok(Probe { channels, size: same_size.then_some(first.size), widest })
     }
 
     /// The same pictures, labelled by `classes`, which may be more than its own and in another order.
@@ -147,10 +153,11 @@ fn unknown_class(root: &Path, unknown: &str, classes: &[String]) -> Error {
 }
 
 impl Source {
-    /// Its file, if it has one of its own.
-    pub(super) fn file(&self) -> Option<&Path> {
+    /// Its files, if it has some of its own.
+    pub(super) fn files(&self) -> Option<&[PathBuf]> {
         match self {
-            Self::File(path) => Some(path),
+            Self::File(path) => Some(std::slice::from_ref(path)),
+            Self::Frames(paths) => Some(paths),
             Self::Stacked { .. } => None,
         }
     }
@@ -160,28 +167,46 @@ impl Source {
         match self {
             Self::File(path) => (path, 0),
             Self::Stacked { stack, index } => (&stack.path, *index),
+            Self::Frames(paths) => (first_of(paths), 0),
         }
     }
 
-    /// Size and channels, without decoding.
+    /// Size and channels, without decoding; of a sequence, those of its first frame.
     ///
     /// Errors: as [`Header::open`].
     pub fn header(&self) -> Result<Header> {
         match self {
             Self::File(path) => Header::open(path),
+            Self::Frames(paths) => Header::open(first_of(paths)),
             Self::Stacked { stack, .. } => Ok(stack.header),
         }
     }
 
-    /// The picture in its own size and channels.
+    /// The picture in its own size and channels; of a sequence, all frames, one below another, in those of the first.
     ///
     /// Errors: as [`Image::open`].
     pub fn image(&self) -> Result<Image> {
         match self {
             Self::File(path) => Image::open(path),
             Self::Stacked { stack, index } => Ok(stack.image(*index)),
+            Self::Frames(paths) => stacked_frames(paths),
         }
     }
+}
+
+/// What a sequence is known by.
+fn first_of(frames: &[PathBuf]) -> &Path {
+    frames.first().map_or(Path::new(""), PathBuf::as_path)
+}
+
+fn stacked_frames(paths: &[PathBuf]) -> Result<Image> {
+    let mut stacked = Image::open(first_of(paths))?;
+    let ([height, width], channels) = (stacked.size, stacked.channels);
+    for path in &paths[1..] {
+        stacked.pixels.extend(Image::open(path)?.fit([height, width, channels])?.pixels);
+    }
+    stacked.size[0] *= paths.len();
+    Ok(stacked)
 }
 
 impl Stack {
@@ -218,6 +243,8 @@ impl fmt::Display for Source {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Stacked { stack, index } => write!(f, "{}#{index}", stack.path.display()),
+            // A sequence is called by its folder.
+            Self::Frames(paths) => write!(f, "{}", first_of(paths).parent().unwrap_or(Path::new("")).display()),
         }
     }
 }

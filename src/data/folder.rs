@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(data.class_counts(), [1, 3, 2]);
         let names = data.samples.iter().map(|s| s.source.to_string()).collect::<Vec<_>>();
         assert!(names[3].ends_with("9.JPG") && names[5].ends_with("001.png"), "{names:?}");
-        assert_eq!(data.probe().unwrap(), Probe { channels: 3, size: Some([4, 4]) });
+        assert_eq!(data.probe().unwrap(), Probe { channels: 3, size: Some([4, 4]), widest: [4, 4] });
     }
 
     #[test]
