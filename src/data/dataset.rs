@@ -85,13 +85,23 @@ impl Dataset {
         self.samples.is_empty()
     }
 
-    /// How many pictures each class has.
+    /// How many pictures each class has; where pictures show texts, how often each symbol occurs.
     pub fn class_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.classes.len()];
+        let symbols = self.symbols();
         for sample in &self.samples {
-            counts[sample.label] += 1;
+            match &sample.annotation {
+                Annotation::Text(text) => text.chars().for_each(|symbol| counts[symbols[&symbol]] += 1),
+                _ => counts[sample.label] += 1,
+            }
         }
         counts
+    }
+
+    /// Classes of one symbol each, by that.
+    pub(crate) fn symbols(&self) -> HashMap<char, usize> {
+        let single = |(class, name): (usize, &String)| Some((name.chars().next()?, class));
+        self.classes.iter().enumerate().filter_map(single).collect()
     }
 
     /// Looks at the headers of up to 64 pictures, evenly spread, to suggest an input shape for a network.
@@ -117,16 +127,29 @@ impl Dataset {
 
     /// The same pictures, labelled by `classes`, which may be more than its own and in another order.
     ///
-    /// Errors: if a picture's class is not among them.
+    /// Errors: if a picture's class, or a symbol of its text, is not among them.
     pub fn with_classes(mut self, classes: &[String]) -> Result<Self> {
         let known: HashMap<&str, usize> = classes.iter().map(String::as_str).zip(0..).collect();
         let labels: Vec<Option<usize>> = self.classes.iter().map(|name| known.get(name.as_str()).copied()).collect();
         for sample in &mut self.samples {
+            if let Annotation::Text(text) = &sample.annotation {
+                let unknown = text.chars().find(|symbol| !known.contains_key(symbol.encode_utf8(&mut [0; 4]) as &str));
+                unknown.map_or(Ok(()), |symbol| Err(unknown_symbol(&sample.source, text, symbol, classes)))?;
+                continue;
+            }
             let unknown = &self.classes[sample.label];
             sample.label = labels[sample.label].ok_or_else(|| unknown_class(&self.root, unknown, classes))?;
         }
         self.classes = classes.to_vec();
         Ok(self)
+    }
+
+    /// From pictures with texts; the classes are the symbols that occur, sorted.
+    pub(super) fn from_texts(root: PathBuf, texts: Vec<(Source, String)>) -> Self {
+        let symbols: BTreeSet<char> = texts.iter().flat_map(|(_, text)| text.chars()).collect();
+        let classes = symbols.into_iter().map(String::from).collect();
+        let sample = |(source, text)| Sample { annotation: Annotation::Text(text), ..Sample::new(source, 0) };
+        Self { root, classes, samples: texts.into_iter().map(sample).collect() }
     }
 
     /// The pictures at `indices`, in that order.
@@ -146,10 +169,20 @@ impl Dataset {
 }
 
 fn unknown_class(root: &Path, unknown: &str, classes: &[String]) -> Error {
+    Error::format(root, format!("class {unknown:?} is not one of the training set's {}", some_of(classes)))
+}
+
+fn unknown_symbol(source: &Source, text: &str, symbol: char, classes: &[String]) -> Error {
+    let known = some_of(classes);
+    Error::config(format!("{source}: {symbol:?} in the text {text:?} is not one of the training set's {known} symbols"))
+}
+
+/// Their number, and the first of them.
+fn some_of(classes: &[String]) -> String {
     const SHOWN: usize = 10;
     let more = if classes.len() > SHOWN { ", …" } else { "" };
-    let known = classes.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
-    Error::format(root, format!("class {unknown:?} is not one of the training set's {} ({known}{more})", classes.len()))
+    let first = classes.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    format!("{} ({first}{more})", classes.len())
 }
 
 impl Source {

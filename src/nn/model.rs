@@ -136,8 +136,13 @@ impl Model {
         inputs: impl IntoIterator<Item = S>,
     ) -> String {
         let inputs = inputs.into_iter().map(|s| s.as_ref().to_owned()).collect();
-        self.layers.push(LayerSpec { name: name.to_owned(), inputs, layer: Arc::new(layer) });
+        self.push(name, inputs, Arc::new(layer));
         name.to_owned()
+    }
+
+    /// Adds a layer that is another model's as well.
+    pub(super) fn push(&mut self, name: &str, inputs: Vec<String>, layer: Arc<dyn Layer>) {
+        self.layers.push(LayerSpec { name: name.to_owned(), inputs, layer });
     }
 
     /// Makes these layers' results the outputs, rather than that of the last layer.
