@@ -259,7 +259,8 @@ impl Train {
         let earlier = self.config.as_deref().map(RunFolder::settings).transpose()?;
         let data = self.data.clone().or_else(|| earlier.as_ref().and_then(|s| s.data.clone()));
         let earlier_options = earlier.as_ref().map(|s| s.options.clone()).unwrap_or_default();
-        let options = self.options.table(T::NAME, earlier_options)?;
+        let size = self.image_size.as_deref().map(image_size).transpose()?;
+        let options = self.options.table(T::NAME, earlier_options, size.or(earlier.as_ref().map(|s| s.image_size)))?;
         let splits = open_data::<T>(data.as_deref(), &options)?;
         let probe = splits.train.probe()?;
         let settings = self.settings::<T>(earlier, options, common, data, &splits.train, probe)?;
