@@ -1,12 +1,14 @@
 //! What networks are trained for. A task is one folder: how the data meets the network, the head's loss and metric, what a
 //! prediction is, and how results are told. The commands see them all as [`RunTask`].
 
+pub mod autoencode;
 pub mod classify;
 mod pictures;
 pub mod read;
 mod run_task;
 pub mod segment;
 
+pub use autoencode::Autoencoder;
 pub use classify::{Classifier, Evaluation, Loss, Prediction, Run, Trainer};
 pub use run_task::{Answer, PredictOptions, Refinement, RunTask};
 pub use segment::Segmenter;
@@ -22,6 +24,10 @@ macro_rules! with_task {
         match $name {
             "classify" => {
                 type $task = crate::tasks::Classifier;
+                $body
+            }
+            "autoencode" => {
+                type $task = crate::tasks::Autoencoder;
                 $body
             }
             "segment" => {
@@ -40,7 +46,7 @@ pub(crate) fn unknown(name: &str) -> Error {
 }
 
 /// As `--task` says them.
-const NAMES: [&str; 2] = [Classifier::NAME, Segmenter::NAME];
+const NAMES: [&str; 3] = [Classifier::NAME, Autoencoder::NAME, Segmenter::NAME];
 
 /// What data is for, where --task does not say it.
 ///

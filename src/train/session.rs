@@ -457,7 +457,9 @@ fn feed(program: &mut Program, batch: &Batch, range: Range<usize>) -> Result<()>
     program.feed("rows", bytemuck::cast_slice(&batch.rows[range.clone()]))?;
     for Target { name, words } in &batch.targets {
         let each = words.len() / batch.len();
-        program.feed(name, bytemuck::cast_slice(&words[range.start * each..range.end * each]))?;
+        if program.takes(name) {
+            program.feed(name, bytemuck::cast_slice(&words[range.start * each..range.end * each]))?;
+        }
     }
     // Not every task has classes of whole pictures.
     if program.takes("labels") {

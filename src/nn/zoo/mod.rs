@@ -19,7 +19,7 @@ mod vgg_small;
 mod vit;
 
 pub use alexnet::alexnet;
-pub use autoencoder::{autoencoder, vae};
+pub use autoencoder::{autoencoder, encoder, vae};
 pub use convnext::convnext_tiny;
 pub use crnn::crnn;
 pub use densenet::densenet121;
@@ -95,6 +95,7 @@ pub const ENTRIES: &[Entry] = &[
     Entry { name: "unet", size: Some([256, 256]), make: Scaled(unet) },
     Entry { name: "linknet", size: None, make: Scaled(linknet) },
     Entry { name: "autoencoder", size: None, make: Scaled(autoencoder) },
+    Entry { name: "encoder", size: None, make: Scaled(encoder) },
     Entry { name: "vae", size: None, make: Scaled(vae) },
     Entry { name: "crnn", size: Some([32, 100]), make: Scaled(crnn) },
 ];
