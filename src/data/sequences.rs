@@ -26,7 +26,7 @@ pub fn open_labelled_sequences(
     classes: &[String],
     frames: usize,
 ) -> Result<Dataset> {
-    read(path.as_ref(), frames)?.part_to_measure(part).with_classes(classes)
+    read(path.as_ref(), frames)?.into_part_or_other(part).with_classes(classes)
 }
 
 /// The sequences that a folder is or holds, each with its folder.

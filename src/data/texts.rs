@@ -58,7 +58,7 @@ pub fn open_labelled_texts(
     classes: &[String],
     from: Option<TextFrom>,
 ) -> Result<Dataset> {
-    read(path.as_ref(), from)?.part_to_measure(part).with_classes(classes)
+    read(path.as_ref(), from)?.into_part_or_other(part).with_classes(classes)
 }
 
 /// Whether a CSV file, or one in a folder, has a column of texts and none of classes: then it is there to learn reading from.

@@ -17,7 +17,7 @@ impl Workbench {
     pub fn fit(&mut self, source: &Source, canvas: Canvas, target: &mut [u8]) -> Result<()> {
         match source {
             Source::File(path) => self.image.read(path, &mut self.file)?,
-            Source::Stacked { .. } | Source::Frames(_) => self.image = source.image()?,
+            Source::Stacked { .. } | Source::Tile { .. } | Source::Frames(_) => self.image = source.image()?,
         }
         canvas.draw(&mut self.image, &mut self.resizer, target);
         Ok(())
