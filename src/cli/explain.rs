@@ -81,6 +81,12 @@ impl Explain {
             return Err(Error::config("there are no images in what was given"));
         }
         let trained = Trained::<Classifier>::open(&self.run, common)?;
+        if trained.session.task().canvas().frames() > 1 {
+            return Err(Error::format(
+                &self.run,
+                "its network looks at sequences; only single pictures can be explained",
+            ));
+        }
         let classes = &trained.kept.classes;
         let wanted = self.class.as_ref().map(|name| class_number(classes, name)).transpose()?;
         let mut watched = self.watched(&trained)?;

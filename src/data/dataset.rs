@@ -132,7 +132,9 @@ impl Dataset {
         let symbols = self.symbols();
         for sample in &self.samples {
             match &sample.annotation {
-                Annotation::Text(text) => text.chars().for_each(|symbol| counts[symbols[&symbol]] += 1),
+                Annotation::Text(text) => {
+                    text.chars().filter_map(|symbol| symbols.get(&symbol)).for_each(|&class| counts[class] += 1);
+                }
                 _ => counts[sample.label] += 1,
             }
         }

@@ -3,11 +3,11 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use super::{Canvas, Source};
 use super::cache::{Cache, CacheFile, CacheFolder, Contents, Unfinished};
 use super::normalize::Moments;
 use super::pool::Pool;
 use super::workbench::Workbench;
+use super::{Canvas, Source};
 use crate::error::{Error, Result};
 
 /// Memory that [`Cache::Auto`] gives to decoded pictures.

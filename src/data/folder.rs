@@ -84,9 +84,7 @@ fn class_folders(root: &Path) -> Result<Dataset> {
 /// Errors: if its name is not UTF-8.
 pub(super) fn class_name(folder: &Path) -> Result<String> {
     let name = folder.file_name().and_then(|name| name.to_str()).map(str::to_owned);
-    name.ok_or_else(|| {
-        Error::format(folder, "the folder's name is a class name, but it is not valid UTF-8; rename it")
-    })
+    name.ok_or_else(|| Error::format(folder, "the folder's name is a class name, but it is not valid UTF-8; rename it"))
 }
 
 #[cfg(test)]

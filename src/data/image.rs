@@ -7,8 +7,8 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::dataset::Region;
-use super::{Canvas, jpeg};
 use super::resize::Resizer;
+use super::{Canvas, jpeg};
 use crate::atomic;
 use crate::error::{Error, Result};
 

@@ -255,7 +255,8 @@ mod tests {
         assert_eq!(content(&parts.train), [("12_0.png".into(), "twelve"), ("12_1.png".into(), "dozen")]);
         assert_eq!(content(&parts.val), [("7_b.png".into(), "n")]);
         let by_name = |from| {
-            let data = open_labelled_texts(dir.path(), Part::Train, &["0", "1", "2", "_"].map(str::to_owned), Some(from));
+            let data =
+                open_labelled_texts(dir.path(), Part::Train, &["0", "1", "2", "_"].map(str::to_owned), Some(from));
             content(&data.unwrap()).into_iter().map(|(_, text)| text.to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(by_name(TextFrom::Names), ["12", "12"]);

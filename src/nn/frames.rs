@@ -21,9 +21,11 @@ use crate::error::{Error, Result};
 pub fn over_frames(network: &Model, frames: usize, units: usize, classes: usize) -> Result<Model> {
     let [height, width, channels] = network.input;
     let mut model = Model::new([frames * height, width, channels]);
-    let Some((head, layers)) = network.layers().split_last().filter(|(head, _)| head.layer.type_name() == "dense") else {
+    let Some((head, layers)) = network.layers().split_last().filter(|(head, _)| head.layer.type_name() == "dense")
+    else {
         let last = network.layers().last().map_or("nothing", |last| last.layer.type_name());
-        let message = format!("to look at frames, a network must end in a dense layer, which is replaced, not in {last}");
+        let message =
+            format!("to look at frames, a network must end in a dense layer, which is replaced, not in {last}");
         return Err(Error::config(message));
     };
     let split = model.named("split_frames", SplitFrames { frames }, [Model::INPUT]);
@@ -65,7 +67,8 @@ mod tests {
         let input = graph.input("pixels", Meta::f32([n, h, w, c]));
         let built = model.build(&mut graph, input, Mode::Inference).unwrap();
         let weights = model.initialize(Seed(3)).unwrap();
-        let mut given: HashMap<_, _> = graph.parameters().map(|(v, node)| (v, weights[&node.name].to_array())).collect();
+        let mut given: HashMap<_, _> =
+            graph.parameters().map(|(v, node)| (v, weights[&node.name].to_array())).collect();
         given.insert(input, Array { shape: [n, h, w, c].into(), data: pixels.to_vec() });
         evaluate(&graph, &given).swap_remove(built.output.index()).data
     }

@@ -173,6 +173,12 @@ impl Model {
         &self.layers
     }
 
+    /// How many frames its pictures hold, one below another; 1 where they are no sequences.
+    pub fn frames(&self) -> usize {
+        let first = self.layers.iter().filter(|spec| spec.inputs.iter().any(|input| input == Self::INPUT));
+        first.filter_map(|spec| spec.layer.frames()).max().unwrap_or(1)
+    }
+
     /// Patterns of what is [frozen](Model::freeze).
     pub fn frozen(&self) -> &[String] {
         &self.frozen

@@ -29,6 +29,10 @@ impl Layer for SplitFrames {
         "split_frames"
     }
 
+    fn frames(&self) -> Option<usize> {
+        Some(self.frames)
+    }
+
     fn build(&self, builder: &mut Builder<'_>, inputs: &[Value]) -> Result<Value> {
         builder.expect_positive(&[("frames", self.frames)])?;
         let [n, h, w, c] = builder.feature_map(inputs[0])?;

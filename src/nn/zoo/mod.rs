@@ -21,7 +21,7 @@ mod vit;
 pub use alexnet::alexnet;
 pub use autoencoder::{autoencoder, encoder, vae};
 pub use convnext::convnext_tiny;
-pub use crnn::crnn;
+pub use crnn::{crnn, crnn_small};
 pub use densenet::densenet121;
 pub use efficientnet::{efficientnet_b0, efficientnet_lite0};
 pub use keras_first::keras_first;
@@ -98,6 +98,7 @@ pub const ENTRIES: &[Entry] = &[
     Entry { name: "encoder", size: None, make: Scaled(encoder) },
     Entry { name: "vae", size: None, make: Scaled(vae) },
     Entry { name: "crnn", size: Some([32, 100]), make: Scaled(crnn) },
+    Entry { name: "crnn-small", size: Some([32, 100]), make: Scaled(crnn_small) },
 ];
 
 /// The network of that name.
