@@ -1,5 +1,5 @@
 use super::layers::{Dense, JoinFrames, LSTM, SplitFrames};
-use super::{Activation, Model};
+use super::{Activation, LayerSpec, Model};
 use crate::error::{Error, Result};
 
 /// A network for sequences of frames: `network`, made for one frame, without its last layer looks at each of them; an LSTM of
@@ -21,12 +21,16 @@ use crate::error::{Error, Result};
 pub fn over_frames(network: &Model, frames: usize, units: usize, classes: usize) -> Result<Model> {
     let [height, width, channels] = network.input;
     let mut model = Model::new([frames * height, width, channels]);
-    let Some((head, layers)) = network.layers().split_last().filter(|(head, _)| head.layer.type_name() == "dense")
-    else {
-        let last = network.layers().last().map_or("nothing", |last| last.layer.type_name());
-        let message =
-            format!("to look at frames, a network must end in a dense layer, which is replaced, not in {last}");
-        return Err(Error::config(message));
+    let is = |spec: &LayerSpec, type_name: &str| spec.layer.type_name() == type_name;
+    let without_activation = match network.layers() {
+        [before @ .., last] if is(last, "activation") => before,
+        all => all,
+    };
+    let Some((head, layers)) = without_activation.split_last().filter(|(head, _)| is(head, "dense")) else {
+        let last = without_activation.last().map_or("nothing", |last| last.layer.type_name());
+        return Err(Error::config(format!(
+            "to look at frames, a network must end in a dense layer, which is replaced, not in {last}"
+        )));
     };
     let split = model.named("split_frames", SplitFrames { frames }, [Model::INPUT]);
     let from = |name: &String| if name == Model::INPUT { split.clone() } else { name.clone() };

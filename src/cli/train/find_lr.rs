@@ -65,7 +65,7 @@ impl FindLr {
         splits.test.samples.clear();
         let model = self.train.model::<T>(&settings, splits.train.classes.len())?;
         let canvas = canvas::<T>(&settings, &model, &splits.train.classes)?;
-        let sets = Sets::load(splits, canvas, &settings, common)?;
+        let sets = Sets::load::<T>(splits, canvas, &settings, common)?;
         let kept = self.train.kept::<T>(settings, model, &sets, &device)?;
         let initial = self.train.initial(&kept, common)?;
         let (mut session, _) = session::<T>(&kept, &device, sets.train.len())?;

@@ -239,7 +239,7 @@ impl Train {
         let model = self.model::<T>(&settings, splits.train.classes.len())?;
         // Everything that can be wrong with network and classes is found before a picture is decoded.
         let canvas = canvas::<T>(&settings, &model, &splits.train.classes)?;
-        let sets = Sets::load(splits, canvas, &settings, common)?;
+        let sets = Sets::load::<T>(splits, canvas, &settings, common)?;
         if settings.calibrate && sets.val.is_none() {
             return Err(Error::config("--calibrate needs validation images: do without --val 0"));
         }
@@ -302,7 +302,7 @@ impl Train {
         adopt(&device, &folder, common)?;
         let splits = open_data::<T>(kept.settings.data.as_deref(), &kept.settings.options)?;
         let splits = validation_part::<T>(splits, &kept.settings)?;
-        let sets = Sets::load(splits, T::of_run(&kept)?.canvas(), &kept.settings, common)?;
+        let sets = Sets::load::<T>(splits, T::of_run(&kept)?.canvas(), &kept.settings, common)?;
         if sets.train.dataset().classes != kept.classes {
             return Err(Error::format(folder.path(), "the data has other classes than when the run began"));
         }

@@ -122,7 +122,7 @@ impl RunTask for Reader {
         report::lines(evaluation)
     }
 
-    fn told(&self, evaluation: &Evaluation, part: &str, images: &Images) -> Result<Told> {
+    fn told(_session: &mut Session<Self>, evaluation: &Evaluation, part: &str, images: &Images) -> Result<Told> {
         report::told(evaluation, part, images)
     }
 
