@@ -186,3 +186,35 @@ impl Task for Reader {
         Summary { loss: evaluation.loss, metric: evaluation.metrics.character_accuracy }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::zoo;
+
+    fn reader(outputs: usize) -> Result<Reader> {
+        let model = zoo::build("crnn-small", [32, 40, 1], outputs)?;
+        let normalization = Normalization { mean: vec![0.0], std: vec![1.0] };
+        Reader::new(model, ["a", "b"].map(str::to_owned).to_vec(), normalization)
+    }
+
+    #[test]
+    fn there_is_an_output_for_each_symbol_and_the_blank() {
+        let found = reader(3).unwrap();
+        assert_eq!((found.steps(), found.blank(), found.spell(&[1, 0, 1])), (10, 2, "bab".into()));
+        let message = reader(2).unwrap_err().to_string();
+        assert!(message.contains("gives 10x2 for each picture") && message.contains("[steps, 3]"), "{message}");
+    }
+
+    #[test]
+    fn readings_come_with_their_probability() {
+        let reader = reader(3).unwrap();
+        // The blank is the best class at both steps (0.36), but the letter has three alignments (0.64).
+        let logits = [0.4, 1e-9, 0.6, 0.4, 1e-9, 0.6].map(f32::ln);
+        let (greedy, beam) = (reader.readings(&logits, 1), reader.readings(&logits, 4));
+        assert_eq!((greedy.len(), greedy[0].0.len()), (1, 0));
+        assert!((greedy[0].1 - 0.36).abs() < 1e-6);
+        assert_eq!(beam[0].0, [0]);
+        assert!((beam[0].1 - 0.64).abs() < 1e-6);
+    }
+}
