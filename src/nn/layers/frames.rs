@@ -8,7 +8,8 @@ use crate::ops;
 
 /// Makes a picture of each frame of a sequence, so that the layers that follow see one frame at a time, with the same weights:
 /// `[n, frames · h, w, c]`, frames one below another, to `[n · frames, h, w, c]`. The counterpart is [`JoinFrames`]; what stands
-/// between them is what Keras wraps in `TimeDistributed`.
+/// between them is what Keras wraps in `TimeDistributed`. Dropout there counts frames: a step that is computed in parts drops others
+/// than one computed at once.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SplitFrames {
