@@ -42,7 +42,7 @@ impl RunTask for Reader {
     }
 
     /// Networks of the zoo read lines 32 pixels high, here as wide as the longest; where the network is ours to choose, it is one
-    /// that learns in minutes, and letters are slanted, but stay in the picture.
+    /// that learns in minutes, and lines are slanted, turned a little and made smaller, so that they stay in the picture.
     fn suggest(settings: &mut Settings, model: Option<&str>, probe: Probe, pictures: usize) {
         const HEIGHT: usize = 32;
         const WIDTHS: [usize; 2] = [32, 512];
@@ -59,7 +59,14 @@ impl RunTask for Reader {
         settings.epochs = (STEPS / pictures.div_ceil(settings.batch_size).max(1) as u64).clamp(8, 100);
         settings.schedule = Schedule::Cosine;
         settings.learning_rate = 0.003;
-        settings.augment = Augment { shear: 5.0, brightness: 0.05, contrast: 0.2, ..Augment::default() };
+        settings.augment = Augment {
+            rotate: 1.0,
+            shear: 10.0,
+            scale: [0.85, 1.0],
+            brightness: 0.05,
+            contrast: 0.2,
+            ..Augment::default()
+        };
     }
 
     fn of_run(kept: &Kept) -> Result<Self> {
