@@ -68,6 +68,9 @@ impl RunTask for Classifier {
         settings.schedule = Schedule::Cosine;
         let sequences = settings.options.contains_key("frames");
         settings.augment = if sequences { Augment::light() } else { Augment::suiting(probe.channels) };
+        if sequences {
+            settings.model = "frame-cnn".to_owned();
+        }
     }
 
     fn of_run(kept: &Kept) -> Result<Self> {
