@@ -94,6 +94,10 @@ impl Explain {
             return Err(Error::config("there are no images in what was given"));
         }
         let trained = Trained::<T>::open(&self.run, common)?;
+        if trained.session.task().canvas().frames() > 1 {
+            let message = "its network looks at sequences; only single pictures can be explained";
+            return Err(Error::format(&self.run, message));
+        }
         let folder = self.run.is_dir().then_some(self.run.as_path()).or(self.run.parent()).unwrap_or(Path::new("."));
         let out = self.out.clone().unwrap_or_else(|| folder.join("explanations"));
         fs::create_dir_all(&out).map_err(|e| Error::io("create", &out, e))?;

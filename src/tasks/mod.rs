@@ -10,12 +10,13 @@ pub mod segment;
 
 pub use autoencode::Autoencoder;
 pub use classify::{Classifier, Evaluation, Loss, Prediction, Run, Trainer};
+pub use read::Reader;
 pub use run_task::{Answer, PredictOptions, Refinement, RunTask};
 pub use segment::Segmenter;
 
 use std::path::Path;
 
-use crate::data::has_masks;
+use crate::data::{has_masks, holds_texts};
 use crate::error::{Error, Result};
 
 /// Evaluates `$body` with `$task` as the type of the task of that name; else an error.
@@ -28,6 +29,10 @@ macro_rules! with_task {
             }
             "autoencode" => {
                 type $task = crate::tasks::Autoencoder;
+                $body
+            }
+            "read" => {
+                type $task = crate::tasks::Reader;
                 $body
             }
             "segment" => {
@@ -46,11 +51,15 @@ pub(crate) fn unknown(name: &str) -> Error {
 }
 
 /// As `--task` says them.
-const NAMES: [&str; 3] = [Classifier::NAME, Autoencoder::NAME, Segmenter::NAME];
+const NAMES: [&str; 4] = [Classifier::NAME, Autoencoder::NAME, Segmenter::NAME, Reader::NAME];
 
 /// What data is for, where --task does not say it.
 ///
 /// Errors: if it cannot be looked at.
 pub(crate) fn recognise(data: &Path) -> Result<&'static str> {
-    Ok(if has_masks(data) { Segmenter::NAME } else { Classifier::NAME })
+    Ok(match has_masks(data) {
+        true => Segmenter::NAME,
+        false if holds_texts(data)? => Reader::NAME,
+        false => Classifier::NAME,
+    })
 }
