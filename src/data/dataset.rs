@@ -81,11 +81,14 @@ impl Dataset {
         self.samples.is_empty()
     }
 
-    /// How many pictures each class has.
+    /// How many pictures each class has; of pictures with boxes, how many boxes.
     pub fn class_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.classes.len()];
         for sample in &self.samples {
-            counts[sample.label] += 1;
+            match &sample.annotation {
+                Annotation::Boxes(boxes) => boxes.iter().for_each(|b| counts[b.class] += 1),
+                _ => counts[sample.label] += 1,
+            }
         }
         counts
     }
@@ -111,13 +114,21 @@ impl Dataset {
 
     /// The same pictures, labelled by `classes`, which may be more than its own and in another order.
     ///
-    /// Errors: if a picture's class is not among them.
+    /// Errors: if the class of a picture, or of a box on it, is not among them.
     pub fn with_classes(mut self, classes: &[String]) -> Result<Self> {
         let known: HashMap<&str, usize> = classes.iter().map(String::as_str).zip(0..).collect();
         let labels: Vec<Option<usize>> = self.classes.iter().map(|name| known.get(name.as_str()).copied()).collect();
+        let label =
+            |class: usize| labels[class].ok_or_else(|| unknown_class(&self.root, &self.classes[class], classes));
         for sample in &mut self.samples {
-            let unknown = &self.classes[sample.label];
-            sample.label = labels[sample.label].ok_or_else(|| unknown_class(&self.root, unknown, classes))?;
+            match &mut sample.annotation {
+                Annotation::Boxes(boxes) => {
+                    for b in boxes {
+                        b.class = label(b.class)?;
+                    }
+                }
+                _ => sample.label = label(sample.label)?,
+            }
         }
         self.classes = classes.to_vec();
         Ok(self)

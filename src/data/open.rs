@@ -41,10 +41,7 @@ pub fn open(path: impl AsRef<Path>) -> Result<Splits> {
 ///
 /// Errors: if nothing is recognised, a file is malformed, or there is a class that is not among `classes`.
 pub fn open_labelled(path: impl AsRef<Path>, part: Part, classes: &[String]) -> Result<Dataset> {
-    let mut splits = read(path.as_ref())?;
-    let order = [part, Part::Test, Part::Val, Part::Train];
-    let filled = order.into_iter().find(|&part| !splits.part_mut(part).is_empty());
-    splits.into_part(filled.unwrap_or(part)).with_classes(classes)
+    read(path.as_ref())?.into_first_filled(part).with_classes(classes)
 }
 
 /// Whatever is recognised at `path`; never without any image.

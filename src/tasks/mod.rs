@@ -2,14 +2,17 @@
 //! prediction is, and how results are told. The commands see them all as [`RunTask`].
 
 pub mod classify;
+pub mod detect;
 pub mod read;
 mod run_task;
 
 pub use classify::{Classifier, Evaluation, Loss, Prediction, Run, Trainer};
+pub use detect::Detector;
 pub use run_task::{Answer, PredictOptions, Refinement, RunTask};
 
 use std::path::Path;
 
+use crate::data::holds_boxes;
 use crate::error::{Error, Result};
 
 /// Evaluates `$body` with `$task` as the type of the task of that name; else an error.
@@ -18,6 +21,10 @@ macro_rules! with_task {
         match $name {
             "classify" => {
                 type $task = crate::tasks::Classifier;
+                $body
+            }
+            "detect" => {
+                type $task = crate::tasks::Detector;
                 $body
             }
             other => Err(crate::tasks::unknown(other)),
@@ -32,11 +39,11 @@ pub(crate) fn unknown(name: &str) -> Error {
 }
 
 /// As `--task` says them.
-const NAMES: [&str; 1] = [Classifier::NAME];
+const NAMES: [&str; 2] = [Classifier::NAME, Detector::NAME];
 
 /// What data is for, where --task does not say it.
 ///
 /// Errors: if it cannot be looked at.
-pub(crate) fn recognise(_data: &Path) -> Result<&'static str> {
-    Ok(Classifier::NAME)
+pub(crate) fn recognise(data: &Path) -> Result<&'static str> {
+    Ok(if holds_boxes(data)? { Detector::NAME } else { Classifier::NAME })
 }

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::normalize::Moments;
-use super::{Dataset, Image, Images, Normalization, Normalize, Splits};
+use super::{Annotation, Dataset, Image, Images, Normalization, Normalize, Splits};
 use crate::error::{Error, Result};
 
 use duplicates::Group;
@@ -184,7 +184,11 @@ const IMBALANCE: usize = 3;
 /// Training pictures of a class below which it is told.
 const FEW: usize = 10;
 
+/// Of classes of whole pictures.
 fn imbalance(train: &Dataset) -> Vec<Finding> {
+    if train.samples.iter().any(|sample| matches!(sample.annotation, Annotation::Boxes(_))) {
+        return Vec::new();
+    }
     let counts = train.class_counts();
     let classes = || train.classes.iter().zip(counts.iter().copied());
     let mut findings = Vec::new();
