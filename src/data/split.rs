@@ -73,8 +73,8 @@ impl Splits {
         }
     }
 
-    /// The part asked for if there is such a part, else the test part, else the validation part, else that for training.
-    pub(super) fn into_first_filled(mut self, part: Part) -> Dataset {
+    /// The part asked for, else what was held out for a test, else for validation, else all there is.
+    pub fn into_part_or_other(mut self, part: Part) -> Dataset {
         let order = [part, Part::Test, Part::Val, Part::Train];
         let filled = order.into_iter().find(|&part| !self.part_mut(part).is_empty());
         self.into_part(filled.unwrap_or(part))

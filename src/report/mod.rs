@@ -102,10 +102,10 @@ impl Tile {
 }
 
 impl Part {
-    /// Of decoded images.
-    pub fn new(name: &str, images: &Images) -> Self {
+    /// Of decoded images, with so many of each class; none if that is not known.
+    pub fn new(name: &str, images: &Images, counts: Vec<usize>) -> Self {
         let skipped = images.skipped().iter().map(ToString::to_string).collect();
-        Self { name: name.to_owned(), counts: images.dataset().class_counts(), skipped }
+        Self { name: name.to_owned(), counts, skipped }
     }
 }
 

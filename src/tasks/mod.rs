@@ -1,18 +1,23 @@
 //! What networks are trained for. A task is one folder: how the data meets the network, the head's loss and metric, what a
 //! prediction is, and how results are told. The commands see them all as [`RunTask`].
 
+pub mod autoencode;
 pub mod classify;
 pub mod detect;
+mod pictures;
 pub mod read;
 mod run_task;
+pub mod segment;
 
+pub use autoencode::Autoencoder;
 pub use classify::{Classifier, Evaluation, Loss, Prediction, Run, Trainer};
 pub use detect::Detector;
 pub use run_task::{Answer, PredictOptions, Refinement, RunTask};
+pub use segment::Segmenter;
 
 use std::path::Path;
 
-use crate::data::holds_boxes;
+use crate::data::{has_masks, holds_boxes};
 use crate::error::{Error, Result};
 
 /// Evaluates `$body` with `$task` as the type of the task of that name; else an error.
@@ -23,8 +28,16 @@ macro_rules! with_task {
                 type $task = crate::tasks::Classifier;
                 $body
             }
+            "autoencode" => {
+                type $task = crate::tasks::Autoencoder;
+                $body
+            }
             "detect" => {
                 type $task = crate::tasks::Detector;
+                $body
+            }
+            "segment" => {
+                type $task = crate::tasks::Segmenter;
                 $body
             }
             other => Err(crate::tasks::unknown(other)),
@@ -39,11 +52,15 @@ pub(crate) fn unknown(name: &str) -> Error {
 }
 
 /// As `--task` says them.
-const NAMES: [&str; 2] = [Classifier::NAME, Detector::NAME];
+const NAMES: [&str; 4] = [Classifier::NAME, Autoencoder::NAME, Detector::NAME, Segmenter::NAME];
 
 /// What data is for, where --task does not say it.
 ///
 /// Errors: if it cannot be looked at.
 pub(crate) fn recognise(data: &Path) -> Result<&'static str> {
-    Ok(if holds_boxes(data)? { Detector::NAME } else { Classifier::NAME })
+    Ok(match () {
+        () if holds_boxes(data)? => Detector::NAME,
+        () if has_masks(data) => Segmenter::NAME,
+        () => Classifier::NAME,
+    })
 }

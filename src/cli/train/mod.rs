@@ -235,7 +235,7 @@ impl Train {
         let kept = Kept { settings, model, classes, normalization };
         T::of_run(&kept)?;
         let Kept { settings, model, .. } = kept;
-        let sets = Sets::load(splits, &settings, common)?;
+        let sets = Sets::load::<T>(splits, &settings, common)?;
         if settings.calibrate && sets.val.is_none() {
             return Err(Error::config("--calibrate needs validation images: do without --val 0"));
         }
@@ -259,7 +259,8 @@ impl Train {
         let earlier = self.config.as_deref().map(RunFolder::settings).transpose()?;
         let data = self.data.clone().or_else(|| earlier.as_ref().and_then(|s| s.data.clone()));
         let earlier_options = earlier.as_ref().map(|s| s.options.clone()).unwrap_or_default();
-        let options = self.options.table(T::NAME, earlier_options)?;
+        let size = self.image_size.as_deref().map(image_size).transpose()?;
+        let options = self.options.table(T::NAME, earlier_options, size.or(earlier.as_ref().map(|s| s.image_size)))?;
         let splits = open_data::<T>(data.as_deref(), &options)?;
         let probe = splits.train.probe()?;
         let settings = self.settings::<T>(earlier, options, common, data, &splits.train, probe)?;
@@ -297,7 +298,7 @@ impl Train {
         adopt(&device, &folder, common)?;
         let splits = open_data::<T>(kept.settings.data.as_deref(), &kept.settings.options)?;
         let splits = validation_part::<T>(splits, &kept.settings)?;
-        let sets = Sets::load(splits, &kept.settings, common)?;
+        let sets = Sets::load::<T>(splits, &kept.settings, common)?;
         if sets.train.dataset().classes != kept.classes {
             return Err(Error::format(folder.path(), "the data has other classes than when the run began"));
         }
@@ -316,7 +317,7 @@ impl Train {
         let Some(path) = &kept.settings.init else { return Ok(fresh) };
         let Loaded { tensors, replaced, unexpected } = weights::load(path, &kept.model)?;
         if let Some(layer) = replaced {
-            common.say(format!("init     \"{layer}\" is for other classes there: it starts anew"));
+            common.say(format!("init     \"{layer}\" is missing or for other classes there: it starts anew"));
         }
         if !unexpected.is_empty() {
             common.say(format!("init     left out, as the network has no such: {}", unexpected.join(", ")));

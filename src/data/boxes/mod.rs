@@ -62,7 +62,7 @@ pub fn open_boxes(path: impl AsRef<Path>) -> Result<Splits> {
 ///
 /// Errors: if nothing is recognised, a file is malformed, or there is a class that is not among `classes`.
 pub fn open_labelled_boxes(path: impl AsRef<Path>, part: Part, classes: &[String]) -> Result<Dataset> {
-    read(path.as_ref())?.into_first_filled(part).with_classes(classes)
+    read(path.as_ref())?.into_part_or_other(part).with_classes(classes)
 }
 
 fn format_of(path: &Path) -> Result<Option<&'static Format>> {

@@ -72,7 +72,8 @@ pub(super) fn finds(path: &Path) -> Result<bool> {
             return Ok(true);
         }
     }
-    Ok(NAMES.iter().any(|name| path.join(name).is_file()) && !files::images_below(path)?.is_empty())
+    let named = NAMES.iter().any(|name| path.join(name).is_file());
+    Ok(named && files::images_below(path)?.iter().any(|picture| picture.with_extension("txt").is_file()))
 }
 
 /// Reads YOLO's labels: a `.txt` file for each picture, in `labels/` where the picture is in `images/`, or beside it. A line is

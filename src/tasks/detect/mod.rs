@@ -22,12 +22,13 @@ pub use evaluation::{ClassEvaluation, Evaluation, Metrics};
 pub use found::{Detection, found};
 pub use geometry::{intersection_over_union, moved};
 
+use super::pictures::pictures;
 use crate::data::{Batch, Normalization};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
 use crate::nn::{Built, Mode, Model};
-use crate::ops::{self, AugmentRow};
-use crate::tensor::{DType, Meta, Tensor};
+use crate::ops;
+use crate::tensor::{Meta, Tensor};
 use crate::train::{Summary, Task};
 
 /// Names of the inputs beyond those of every task; see [`targets`].
@@ -72,12 +73,7 @@ impl Detector {
 
     /// What the network gives for `n` pictures, with the graph's inputs.
     fn emit(&self, graph: &mut Graph, n: usize, mode: impl FnOnce(&mut Graph) -> Mode) -> Result<Built> {
-        let [h, w, c] = self.model.input;
-        graph.scope("preprocessing");
-        let images = graph.input("images", Meta::new([n, h, w, c], DType::U8));
-        let rows = graph.input("rows", Meta::f32([n, AugmentRow::LEN]));
-        let Normalization { mean, std } = &self.normalization;
-        let images = ops::augment(graph, images, rows, [h, w], mean, std)?;
+        let images = pictures(graph, n, self.model.input, &self.normalization)?;
         let mode = mode(graph);
         let built = self.model.build(graph, images, mode)?;
         graph.scope("loss");

@@ -110,7 +110,7 @@ impl Judged<'_> {
         let best = self.gallery(&best)?;
         let content = html! {
             @for (title, figures) in [("Worst", &worst), ("Best", &best)] {
-                @if !figures.is_empty() { h3 { (title) } div.gallery { @for figure in figures { (figure) } } }
+                @if !figures.is_empty() { h3 { (title) } div.pictures.large { @for figure in figures { (figure) } } }
             }
         };
         let note = format!(

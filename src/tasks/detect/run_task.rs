@@ -138,6 +138,11 @@ impl RunTask for Detector {
         super::loss::decoded(graph, output)
     }
 
+    /// Of whole pictures there are no classes.
+    fn class_counts(_dataset: &Dataset) -> Vec<usize> {
+        Vec::new()
+    }
+
     fn normalization(&self) -> &Normalization {
         &self.normalization
     }
@@ -155,8 +160,9 @@ impl RunTask for Detector {
         super::lines::lines(evaluation)
     }
 
-    fn told(&self, evaluation: &Evaluation, part: &str, images: &Images) -> Result<Told> {
-        Judged { part, images, evaluation, classes: &self.classes, threshold: self.threshold }.told()
+    fn told(session: &mut Session<Self>, evaluation: &Evaluation, part: &str, images: &Images) -> Result<Told> {
+        let Self { classes, threshold, .. } = session.task();
+        Judged { part, images, evaluation, classes, threshold: *threshold }.told()
     }
 
     fn predict(session: &mut Session<Self>, images: Vec<Image>, options: &PredictOptions) -> Result<Vec<Answer>> {
@@ -193,7 +199,7 @@ impl Detector {
         let mut answer = Answer::new(serde_json::json!({ "boxes": boxes }), line)?;
         if options.drawn {
             let outlines: Vec<Outline> = told.iter().map(|found| found.outline(&self.classes)).collect();
-            answer.pictures.push(("boxes", outlined(image, None, &outlines)));
+            answer.pictures.push(("overlay", outlined(image, None, &outlines)));
         }
         Ok(answer)
     }
