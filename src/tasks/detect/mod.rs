@@ -124,10 +124,7 @@ impl Task for Detector {
             losses = ops::add(&mut graph, losses, added)?;
         }
         let loss = ops::mean(&mut graph, losses, &[0], false)?;
-        // Precision and recall are of a whole set.
-        let unknown = graph.constant(Tensor::scalar(f32::NAN));
         graph.output("loss", loss);
-        graph.output("map50", unknown);
         graph.differentiate_parameters(loss)?;
         Ok(graph)
     }
