@@ -2,8 +2,8 @@
 //!
 //! The network gives, at each place of a map of an eighth of the picture's extents, how far a thing's edges are and a logit for
 //! each class ([`zoo::detector`](crate::nn::zoo::detector)). It learns to be sure of a class at the centres of things, by a
-//! penalty that falls off around them, and to tell their edges near there ([`targets`]). What it finds are the places that
-//! answer more surely than their neighbours, less those that are covered by surer ones ([`found`]).
+//! penalty that falls off around them, and to tell their edges near there. What it finds are the places that
+//! answer more surely than their neighbours, less those that are covered by surer ones.
 
 mod average_precision;
 mod coco;
