@@ -76,8 +76,8 @@ mod tests {
     #[test]
     fn boxes_follow_a_flip_and_an_enlargement() {
         let mirrored = AugmentRow { column: [-1.0, 0.0, 59.0, 0.0], ..AugmentRow::STILL };
-        let Moved { corners, seen } = moved([0.1, 0.2, 0.4, 0.6], &mirrored, SIZE).unwrap();
-        assert_eq!((corners, seen), ([0.6, 0.2, 0.9, 0.6], 1.0));
+        let Moved { corners, seen } = moved([0.125, 0.25, 0.375, 0.625], &mirrored, SIZE).unwrap();
+        assert_eq!((corners, seen), ([0.625, 0.25, 0.875, 0.625], 1.0));
         // Twice as large about the centre: what was a quarter in from the border is at it.
         let enlarged = AugmentRow { column: [0.5, 0.0, 14.75, 0.0], line: [0.0, 0.5, 9.75, 0.0], ..AugmentRow::STILL };
         let Moved { corners, seen } = moved([0.0, 0.25, 0.5, 0.75], &enlarged, SIZE).unwrap();
