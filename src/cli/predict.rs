@@ -8,6 +8,7 @@ use super::Common;
 use super::trained::{Trained, task_of};
 use crate::data::{Canvas, Image, Source, list_images, list_sequences};
 use crate::error::{Error, Result};
+use crate::tasks::detect::CocoResults;
 use crate::tasks::{Answer, PredictOptions, RunTask, with_task};
 
 #[derive(Args)]
@@ -29,6 +30,9 @@ pub(super) struct Predict {
     /// A folder for pictures that show the answers: masks, overlays, boxes.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// A file for all boxes found, as COCO's evaluation reads them.
+    #[arg(long, value_name = "FILE")]
+    coco: Option<PathBuf>,
     /// Average the answers over several views of each image: as it is and closer, both also mirrored where training mirrored.
     #[arg(long)]
     tta: bool,
@@ -59,12 +63,15 @@ impl Predict {
             std::fs::create_dir_all(out).map_err(|e| Error::io("create", out, e))?;
         }
         super::catch_interrupts()?;
-        let mut failed = 0;
+        let (mut failed, mut found) = (0, self.coco.is_some().then(CocoResults::default));
         for named in named.chunks(usize::from(self.batch_size)) {
-            failed += self.batch(named, &mut trained, common)?;
+            failed += self.batch(named, &mut trained, found.as_mut(), common)?;
             if super::interrupted() {
                 return Err(Error::Interrupted);
             }
+        }
+        if let Some((file, found)) = self.coco.as_ref().zip(found) {
+            found.save(file)?;
         }
         match failed {
             0 => Ok(()),
@@ -98,6 +105,7 @@ impl Predict {
         &self,
         named: &[(PathBuf, Source)],
         trained: &mut Trained<T>,
+        mut found: Option<&mut CocoResults>,
         common: &Common,
     ) -> Result<usize> {
         let images: Vec<Result<Image>> = named.par_iter().map(|(_, source)| source.image()).collect();
@@ -112,6 +120,9 @@ impl Predict {
                 failed += 1;
                 print_unreadable(path.display().to_string(), error, common)?;
             } else if let Some(answer) = answers.next() {
+                if let Some(found) = &mut found {
+                    found.add(path, &answer.json, trained.session.task().classes())?;
+                }
                 self.tell(path, answer, common)?;
             }
         }

@@ -126,7 +126,8 @@ impl Dataset {
         self.samples.is_empty()
     }
 
-    /// How many pictures each class has; where pictures show texts, how often each symbol occurs.
+    /// How many pictures each class has; of pictures with boxes, how many boxes; where pictures show texts, how often each symbol
+    /// occurs.
     pub fn class_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.classes.len()];
         let symbols = self.symbols();
@@ -135,6 +136,7 @@ impl Dataset {
                 Annotation::Text(text) => {
                     text.chars().filter_map(|symbol| symbols.get(&symbol)).for_each(|&class| counts[class] += 1);
                 }
+                Annotation::Boxes(boxes) => boxes.iter().for_each(|b| counts[b.class] += 1),
                 _ => counts[sample.label] += 1,
             }
         }
@@ -170,18 +172,26 @@ impl Dataset {
 
     /// The same pictures, labelled by `classes`, which may be more than its own and in another order.
     ///
-    /// Errors: if a picture's class, or a symbol of its text, is not among them.
+    /// Errors: if the class of a picture, or of a box on it, or a symbol of its text, is not among them.
     pub fn with_classes(mut self, classes: &[String]) -> Result<Self> {
         let known: HashMap<&str, usize> = classes.iter().map(String::as_str).zip(0..).collect();
         let labels: Vec<Option<usize>> = self.classes.iter().map(|name| known.get(name.as_str()).copied()).collect();
+        let label =
+            |class: usize| labels[class].ok_or_else(|| unknown_class(&self.root, &self.classes[class], classes));
         for sample in &mut self.samples {
-            if let Annotation::Text(text) = &sample.annotation {
-                let unknown = text.chars().find(|symbol| !known.contains_key(symbol.encode_utf8(&mut [0; 4]) as &str));
-                unknown.map_or(Ok(()), |symbol| Err(unknown_symbol(&sample.source, text, symbol, classes)))?;
-                continue;
+            match &mut sample.annotation {
+                Annotation::Text(text) => {
+                    let unknown =
+                        text.chars().find(|symbol| !known.contains_key(symbol.encode_utf8(&mut [0; 4]) as &str));
+                    unknown.map_or(Ok(()), |symbol| Err(unknown_symbol(&sample.source, text, symbol, classes)))?;
+                }
+                Annotation::Boxes(boxes) => {
+                    for b in boxes {
+                        b.class = label(b.class)?;
+                    }
+                }
+                _ => sample.label = label(sample.label)?,
             }
-            let unknown = &self.classes[sample.label];
-            sample.label = labels[sample.label].ok_or_else(|| unknown_class(&self.root, unknown, classes))?;
         }
         self.classes = classes.to_vec();
         Ok(self)

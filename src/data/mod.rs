@@ -16,6 +16,7 @@
 mod annotation;
 mod audit;
 mod augment;
+mod boxes;
 mod cache;
 mod canvas;
 mod cifar;
@@ -48,6 +49,7 @@ pub use crate::seed::Seed;
 pub use annotation::{Annotation, BoundingBox};
 pub use audit::{Audit, Finding, PartCounts, audit, audit_decoded};
 pub use augment::{Augment, Mixes};
+pub use boxes::{holds_boxes, open_boxes, open_labelled_boxes};
 pub use cache::Cache;
 pub use canvas::{Canvas, Fit};
 pub use dataset::{Dataset, Probe, Region, Sample, Source, Stack};

@@ -9,6 +9,7 @@
 mod activation;
 mod attributes;
 mod builder;
+mod features;
 mod file;
 mod frames;
 mod initializer;
@@ -22,6 +23,7 @@ pub mod zoo;
 pub use activation::Activation;
 pub use attributes::{Edges, Pair, StepPadding};
 pub use builder::{Builder, Mode};
+pub use features::FeatureMap;
 pub use frames::over_frames;
 pub use initializer::Initializer;
 pub use layer::{Attributes, Layer, LayerType};

@@ -5,6 +5,7 @@
 
 pub mod chart;
 mod history;
+mod outlines;
 mod page;
 pub mod parallel;
 mod pictures;
@@ -17,8 +18,9 @@ use maud::Markup;
 use serde::{Deserialize, Serialize};
 
 pub use history::{Epoch, History};
+pub use outlines::{Outline, color, outlined};
 pub use page::{percent, section};
-pub use pictures::{contact_sheet, line_picture, thumbnail};
+pub use pictures::{contact_sheet, embedded, line_picture, thumbnail};
 pub use tables::{flatten, folded, grouped};
 
 use crate::data::{Batch, Canvas, Finding, Images};

@@ -29,7 +29,14 @@ const MOST_LOSSLESS: u32 = 40 * 40;
 ///
 /// Errors: if it cannot be encoded.
 pub fn thumbnail(image: &Image) -> Result<String> {
-    let image = shrink(rgb(image));
+    embedded(image, LONGEST)
+}
+
+/// As [`thumbnail`], with so many pixels on the longest side at most.
+///
+/// Errors: as there.
+pub fn embedded(image: &Image, longest: u32) -> Result<String> {
+    let image = shrink(rgb(image), longest);
     let mut bytes = Vec::new();
     let small = image.width() * image.height() <= MOST_LOSSLESS;
     let (kind, outcome) = if small {
@@ -54,7 +61,7 @@ fn failed(e: image::ImageError) -> Error {
     Error::config(format!("a picture could not be encoded: {e}"))
 }
 
-fn rgb(image: &Image) -> RgbImage {
+pub(super) fn rgb(image: &Image) -> RgbImage {
     let [h, w] = image.size.map(|n| n as u32);
     let at = |x: u32, y: u32| {
         let pixel = &image.pixels[(y * w + x) as usize * image.channels..][..image.channels];
@@ -64,13 +71,13 @@ fn rgb(image: &Image) -> RgbImage {
 }
 
 /// To the longest side, by area; smaller pictures stay as they are.
-fn shrink(image: RgbImage) -> RgbImage {
+pub(super) fn shrink(image: RgbImage, most: u32) -> RgbImage {
     let (w, h) = image.dimensions();
     let longest = w.max(h);
-    if longest <= LONGEST {
+    if longest <= most {
         return image;
     }
-    let side = |n: u32| (n * LONGEST / longest).max(1);
+    let side = |n: u32| (n * most / longest).max(1);
     imageops::thumbnail(&image, side(w), side(h))
 }
 
@@ -121,7 +128,7 @@ pub fn contact_sheet(batch: &Batch, canvas: impl Into<Canvas>, captions: &[Strin
     let canvas = canvas.into();
     let pictures = seen(batch, canvas, captions)?;
     let [height, width, _] = canvas.shape;
-    let small = shrink(RgbImage::new(width as u32, height as u32)).dimensions();
+    let small = shrink(RgbImage::new(width as u32, height as u32), LONGEST).dimensions();
     // Whole multiples, so that small pixels stay squares.
     let times = LEAST.div_ceil(small.0.max(small.1)).max(1);
     let [width, height] = [small.0 * times, small.1 * times];
@@ -132,7 +139,7 @@ pub fn contact_sheet(batch: &Batch, canvas: impl Into<Canvas>, captions: &[Strin
     for (i, (picture, name)) in pictures.iter().enumerate() {
         let (column, row) = (i as u32 % columns, i as u32 / columns);
         let (x, y) = (GAP + column * cell_width, GAP + row * cell_height);
-        let picture = imageops::resize(&shrink(rgb(picture)), width, height, imageops::FilterType::Nearest);
+        let picture = imageops::resize(&shrink(rgb(picture), LONGEST), width, height, imageops::FilterType::Nearest);
         imageops::replace(&mut sheet.0, &picture, x.into(), y.into());
         let name: String = name.chars().take(width as usize / 6).collect();
         let at = Point::new(x as i32, (y + height + 10) as i32);
@@ -158,7 +165,7 @@ pub fn embedded_sheet(png: &[u8]) -> Result<(String, u32)> {
 }
 
 /// What text is drawn on.
-struct Sheet(RgbImage);
+pub(super) struct Sheet(pub RgbImage);
 
 impl OriginDimensions for Sheet {
     fn size(&self) -> Size {
