@@ -104,6 +104,10 @@ fn things_are_trained_on_judged_found_and_exported() {
         finds_things(at, &run, &common, &held_out);
         let page = fs::read_to_string(at.join(&run).join("report.html")).unwrap();
         assert!(["mAP@0.5", "Precision over recall", "Worst"].iter().all(|part| page.contains(part)));
+        let explain = ["explain", &run, "data/val/JPEGImages", "--class", "disc", "--out", "why"];
+        let why = succeeds(at, &[&explain[..], &common].concat());
+        let sure = |line: &&str| json(line)["score"].as_f64().unwrap() > 0.3;
+        assert!(2 * why.lines().filter(sure).count() > held_out.len(), "{why}");
         let export = ["export", &run, "--format", "onnx", "--output", "detector.onnx", "--data", "data/val"];
         succeeds(at, &[&export[..], &common].concat());
     }
@@ -154,7 +158,7 @@ fn damaged_sets_are_errors() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     };
-    ["voc/JPEGImages/1.png", "yolo/images/1.png", "coco/1.png"].map(picture);
+    ["voc/JPEGImages/1.png", "yolo/images/1.png", "coco/1.png"].into_iter().for_each(picture);
     write("voc/Annotations/1.xml", "<annotation><object><name>cat</name>");
     write("yolo/labels/1.txt", "0 0.5 0.5\n");
     write("coco/_annotations.coco.json", "{\"images\": [");

@@ -7,8 +7,10 @@ use serde::Serialize;
 use super::trained::{Trained, task_of};
 use super::{Common, json, print};
 use crate::data::{Image, list_images};
+use crate::device::{Device, Weights};
 use crate::error::{Error, Result};
 use crate::explain::{Heatmap, Method, Score, Watched, channels, explain, faithfulness, filters};
+use crate::graph::{Graph, Value};
 use crate::interop::npy;
 use crate::interop::onnx::{Element, Values};
 use crate::seed::Seed;
@@ -137,7 +139,12 @@ impl Explain {
 
     fn watched<T: RunTask>(&self, trained: &Trained<T>) -> Result<Watched> {
         let session = &trained.session;
-        Watched::new(session.task().model(), session.device(), session.weights(), BATCH, self.layer.as_deref())
+        self.watch(session.task(), session.device(), session.weights())
+    }
+
+    fn watch<T: RunTask>(&self, task: &T, device: &Device, weights: &Weights) -> Result<Watched> {
+        let likelihoods = |graph: &mut Graph, output: Value| task.likelihoods(graph, output);
+        Watched::with_likelihoods(task.model(), device, weights, BATCH, self.layer.as_deref(), &likelihoods)
     }
 
     /// The kernels of the layer named, or of the first that is a convolution.
@@ -164,7 +171,7 @@ impl Explain {
             0,
         )?;
         weights.set(|name| drawn.get(name))?;
-        Watched::new(model, session.device(), &weights, BATCH, self.layer.as_deref())
+        self.watch(session.task(), session.device(), &weights)
     }
 
     #[expect(clippy::too_many_arguments, reason = "all that an explanation depends on")]

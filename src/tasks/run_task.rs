@@ -133,6 +133,13 @@ pub trait RunTask: Task<Evaluation: Serialize> {
     /// Errors: if a picture can no longer be read, or the device fails.
     fn told(session: &mut Session<Self>, evaluation: &Self::Evaluation, part: &str, images: &Images) -> Result<Told>;
 
+    /// What the logits of a network stand for, as [`RunTask::subject`] takes it.
+    ///
+    /// Errors: if it cannot be made.
+    fn likelihoods(&self, graph: &mut Graph, output: graph::Value) -> Result<graph::Value> {
+        self.exported(graph, output)
+    }
+
     /// What is explained of a picture of which the network gave these probabilities: in words, and as a score of its logits. It
     /// is `class`, or what the network says.
     ///
