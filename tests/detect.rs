@@ -154,7 +154,7 @@ fn damaged_sets_are_errors() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     };
-    ["voc/JPEGImages/1.png", "yolo/images/1.png", "coco/1.png"].map(picture);
+    ["voc/JPEGImages/1.png", "yolo/images/1.png", "coco/1.png"].into_iter().for_each(picture);
     write("voc/Annotations/1.xml", "<annotation><object><name>cat</name>");
     write("yolo/labels/1.txt", "0 0.5 0.5\n");
     write("coco/_annotations.coco.json", "{\"images\": [");

@@ -198,7 +198,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for part in ["train", "val"] {
             write(dir.path(), format!("annotations/instances_{part}2017.json"), file().to_string());
-            ["a", "b"].map(|name| write(dir.path(), format!("{part}2017/{name}.jpg"), ""));
+            for name in ["a", "b"] {
+                write(dir.path(), format!("{part}2017/{name}.jpg"), "");
+            }
         }
         write(dir.path(), "annotations/captions_train2017.json", "{}");
         let splits = open_boxes(dir.path()).unwrap();
@@ -218,7 +220,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for part in ["train", "valid", "test"] {
             write(dir.path(), format!("{part}/{BESIDE}"), file().to_string());
-            ["a", "b"].map(|name| write(dir.path(), format!("{part}/{name}.jpg"), ""));
+            for name in ["a", "b"] {
+                write(dir.path(), format!("{part}/{name}.jpg"), "");
+            }
         }
         let splits = open_boxes(dir.path()).unwrap();
         assert_eq!((splits.train.len(), splits.val.len(), splits.test.len()), (2, 2, 2));
