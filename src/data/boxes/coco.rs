@@ -198,9 +198,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for part in ["train", "val"] {
             write(dir.path(), format!("annotations/instances_{part}2017.json"), file().to_string());
-            for name in ["a", "b"] {
-                write(dir.path(), format!("{part}2017/{name}.jpg"), "");
-            }
+            ["a", "b"].iter().for_each(|name| drop(write(dir.path(), format!("{part}2017/{name}.jpg"), "")));
         }
         write(dir.path(), "annotations/captions_train2017.json", "{}");
         let splits = open_boxes(dir.path()).unwrap();
@@ -220,9 +218,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for part in ["train", "valid", "test"] {
             write(dir.path(), format!("{part}/{BESIDE}"), file().to_string());
-            for name in ["a", "b"] {
-                write(dir.path(), format!("{part}/{name}.jpg"), "");
-            }
+            ["a", "b"].iter().for_each(|name| drop(write(dir.path(), format!("{part}/{name}.jpg"), "")));
         }
         let splits = open_boxes(dir.path()).unwrap();
         assert_eq!((splits.train.len(), splits.val.len(), splits.test.len()), (2, 2, 2));

@@ -13,6 +13,7 @@ use crate::data::{
     open_boxes, open_labelled_boxes,
 };
 use crate::error::{Error, Result};
+use crate::explain::Score;
 use crate::graph::{Graph, Value};
 use crate::nn::{Model, zoo};
 use crate::report::{Outline, Told, outlined};
@@ -163,6 +164,20 @@ impl RunTask for Detector {
     fn told(session: &mut Session<Self>, evaluation: &Evaluation, part: &str, images: &Images) -> Result<Told> {
         let Self { classes, threshold, .. } = session.task();
         Judged { part, images, evaluation, classes, threshold: *threshold }.told()
+    }
+
+    fn likelihoods(&self, graph: &mut Graph, output: Value) -> Result<Value> {
+        crate::ops::sigmoid(graph, output)
+    }
+
+    /// The logit of the surest place of a class, or of all.
+    fn subject(&self, probabilities: &[f32], class: Option<usize>) -> Result<(String, Score)> {
+        let channels = 4 + self.classes.len();
+        let of_class = |at: &usize| (at % channels).checked_sub(4).is_some_and(|own| class.is_none_or(|c| c == own));
+        let places = (0..probabilities.len()).filter(of_class);
+        let surest = places.reduce(|best, at| if probabilities[at] > probabilities[best] { at } else { best });
+        let at = surest.ok_or_else(|| Error::config("the network gives no scores"))?;
+        Ok((self.classes[at % channels - 4].clone(), Score::output(at, probabilities.len())))
     }
 
     fn predict(session: &mut Session<Self>, images: Vec<Image>, options: &PredictOptions) -> Result<Vec<Answer>> {
