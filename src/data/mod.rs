@@ -51,7 +51,7 @@ pub use image::{Header, Image};
 pub use images::Images;
 pub use loader::{Batch, Epoch, Loader, LoaderOptions};
 pub use normalize::{Normalization, Normalize};
-pub use open::{open, open_labelled};
+pub use open::{open, open_labelled, open_part, open_parts};
 pub use pool::Pixels;
 pub use sampling::Sampling;
 pub use split::{Part, Splits};

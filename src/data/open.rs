@@ -23,8 +23,18 @@ const READERS: [Reader; 4] = [table::read, idx::read, cifar::read, folder::read]
 /// Errors: if nothing is recognised, a file is malformed, there are no training images, all are of one class, or another
 /// part has a class that the training part has not.
 pub fn open(path: impl AsRef<Path>) -> Result<Splits> {
+    let Splits { train, val, test } = open_parts(path)?;
+    let classes = train.classes.clone();
+    Ok(Splits { train, val: val.with_classes(&classes)?, test: test.with_classes(&classes)? })
+}
+
+/// As [`open`], with each part's own classes: the others may have some that the training part has not.
+///
+/// Errors: as there, but for that.
+pub fn open_parts(path: impl AsRef<Path>) -> Result<Splits> {
     let path = path.as_ref();
-    let Splits { train, val, test } = read(path)?;
+    let splits = read(path)?;
+    let train = &splits.train;
     if train.is_empty() {
         return Err(Error::format(path, "there are no training images"));
     }
@@ -32,8 +42,7 @@ pub fn open(path: impl AsRef<Path>) -> Result<Splits> {
         let message = format!("all {} images are of one class, {class:?}; training needs two or more", train.len());
         return Err(Error::format(path, message));
     }
-    let classes = train.classes.clone();
-    Ok(Splits { train, val: val.with_classes(&classes)?, test: test.with_classes(&classes)? })
+    Ok(splits)
 }
 
 /// Opens data to measure a trained network on, labelled by its `classes`: the part asked for if `path` has it, else the
@@ -41,10 +50,17 @@ pub fn open(path: impl AsRef<Path>) -> Result<Splits> {
 ///
 /// Errors: if nothing is recognised, a file is malformed, or there is a class that is not among `classes`.
 pub fn open_labelled(path: impl AsRef<Path>, part: Part, classes: &[String]) -> Result<Dataset> {
+    open_part(path, part)?.with_classes(classes)
+}
+
+/// As [`open_labelled`], labelled by classes of its own.
+///
+/// Errors: if nothing is recognised, or a file is malformed.
+pub fn open_part(path: impl AsRef<Path>, part: Part) -> Result<Dataset> {
     let mut splits = read(path.as_ref())?;
     let order = [part, Part::Test, Part::Val, Part::Train];
     let filled = order.into_iter().find(|&part| !splits.part_mut(part).is_empty());
-    splits.into_part(filled.unwrap_or(part)).with_classes(classes)
+    Ok(splits.into_part(filled.unwrap_or(part)))
 }
 
 /// Whatever is recognised at `path`; never without any image.

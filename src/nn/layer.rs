@@ -42,6 +42,11 @@ pub trait Layer: Attributes + fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// Of a layer that is a whole classifier: the part from which its last product makes the logits.
+    fn without_head(&self) -> Option<Arc<dyn Layer>> {
+        None
+    }
+
     /// Whether it takes two or more inputs rather than one.
     fn merges(&self) -> bool {
         false

@@ -9,6 +9,7 @@
 mod activation;
 mod attributes;
 mod builder;
+mod cut;
 mod file;
 mod initializer;
 mod layer;

@@ -64,8 +64,11 @@ pub struct Facts {
 pub struct Part {
     /// training, validation or test.
     pub name: String,
-    /// Images of each class.
+    /// Images of each class of the training part.
     pub counts: Vec<usize>,
+    /// Images of classes that the training part has not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unseen: Vec<(String, usize)>,
     /// Why images were left out.
     pub skipped: Vec<String>,
 }
@@ -100,10 +103,22 @@ impl Tile {
 }
 
 impl Part {
-    /// Of decoded images.
-    pub fn new(name: &str, images: &Images) -> Self {
+    /// Of decoded images; `classes`: the training part's.
+    pub fn new(name: &str, images: &Images, classes: &[String]) -> Self {
         let skipped = images.skipped().iter().map(ToString::to_string).collect();
-        Self { name: name.to_owned(), counts: images.dataset().class_counts(), skipped }
+        let (mut counts, mut unseen) = (vec![0; classes.len()], Vec::new());
+        let of_part = images.dataset().classes.iter().zip(images.dataset().class_counts());
+        for (class, count) in of_part.filter(|&(_, count)| count > 0) {
+            match classes.iter().position(|known| known == class) {
+                Some(at) => counts[at] = count,
+                None => unseen.push((class.clone(), count)),
+            }
+        }
+        Self { name: name.to_owned(), counts, unseen, skipped }
+    }
+
+    fn images(&self) -> usize {
+        self.counts.iter().chain(self.unseen.iter().map(|(_, count)| count)).sum()
     }
 }
 

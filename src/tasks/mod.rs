@@ -2,6 +2,7 @@
 //! prediction is, and how results are told. The commands see them all as [`RunTask`].
 
 pub mod classify;
+pub mod embed;
 pub mod read;
 mod run_task;
 
@@ -20,6 +21,10 @@ macro_rules! with_task {
                 type $task = crate::tasks::Classifier;
                 $body
             }
+            "embed" => {
+                type $task = crate::tasks::embed::Embedder;
+                $body
+            }
             other => Err(crate::tasks::unknown(other)),
         }
     };
@@ -32,7 +37,7 @@ pub(crate) fn unknown(name: &str) -> Error {
 }
 
 /// As `--task` says them.
-const NAMES: [&str; 1] = [Classifier::NAME];
+const NAMES: [&str; 2] = [Classifier::NAME, embed::Embedder::NAME];
 
 /// What data is for, where --task does not say it.
 ///

@@ -27,7 +27,7 @@ impl Train {
             Some(settings) => settings,
             None if self.model.is_none() && data.is_none() => self.for_digits(probe)?,
             None => {
-                let mut settings = self.defaults(probe)?;
+                let mut settings = Settings { options: options.clone(), ..self.defaults(probe)? };
                 T::suggest(&mut settings, self.model.as_deref(), probe, train.len());
                 settings
             }
