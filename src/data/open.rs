@@ -50,21 +50,13 @@ pub fn open_parts(path: impl AsRef<Path>) -> Result<Splits> {
 ///
 /// Errors: if nothing is recognised, a file is malformed, or there is a class that is not among `classes`.
 pub fn open_labelled(path: impl AsRef<Path>, part: Part, classes: &[String]) -> Result<Dataset> {
-    open_part(path, part)?.with_classes(classes)
+    read(path.as_ref())?.into_part_or_other(part).with_classes(classes)
 }
 
-/// As [`open_labelled`], labelled by classes of its own.
+/// Whatever is recognised at `path`, each part with its own classes; never without any image.
 ///
 /// Errors: if nothing is recognised, or a file is malformed.
-pub fn open_part(path: impl AsRef<Path>, part: Part) -> Result<Dataset> {
-    let mut splits = read(path.as_ref())?;
-    let order = [part, Part::Test, Part::Val, Part::Train];
-    let filled = order.into_iter().find(|&part| !splits.part_mut(part).is_empty());
-    Ok(splits.into_part(filled.unwrap_or(part)))
-}
-
-/// Whatever is recognised at `path`; never without any image.
-pub(super) fn read(path: &Path) -> Result<Splits> {
+pub fn read(path: &Path) -> Result<Splits> {
     path.metadata().map_err(|source| Error::io("read", path, source))?;
     for read in READERS {
         if let Some(splits) = read(path)? {

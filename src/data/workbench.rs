@@ -17,7 +17,7 @@ impl Workbench {
     pub fn fit(&mut self, source: &Source, shape: [usize; 3], target: &mut [u8]) -> Result<()> {
         match source {
             Source::File(path) => self.image.read(path, &mut self.file)?,
-            Source::Stacked { .. } => self.image = source.image()?,
+            Source::Stacked { .. } | Source::Tile { .. } => self.image = source.image()?,
         }
         self.image.fit_to(shape, &mut self.resizer, target);
         Ok(())

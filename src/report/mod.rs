@@ -103,18 +103,21 @@ impl Tile {
 }
 
 impl Part {
-    /// Of decoded images; `classes`: the training part's.
-    pub fn new(name: &str, images: &Images, classes: &[String]) -> Self {
+    /// Of decoded images, with so many of each class of theirs, none if that is not known; `classes`: the training part's.
+    pub fn new(name: &str, images: &Images, counts: Vec<usize>, classes: &[String]) -> Self {
         let skipped = images.skipped().iter().map(ToString::to_string).collect();
-        let (mut counts, mut unseen) = (vec![0; classes.len()], Vec::new());
-        let of_part = images.dataset().classes.iter().zip(images.dataset().class_counts());
-        for (class, count) in of_part.filter(|&(_, count)| count > 0) {
-            match classes.iter().position(|known| known == class) {
-                Some(at) => counts[at] = count,
-                None => unseen.push((class.clone(), count)),
+        let mut part = Self { name: name.to_owned(), counts, unseen: Vec::new(), skipped };
+        let own = &images.dataset().classes;
+        if !part.counts.is_empty() && own != classes {
+            let of_part = own.iter().zip(std::mem::replace(&mut part.counts, vec![0; classes.len()]));
+            for (class, count) in of_part.filter(|&(_, count)| count > 0) {
+                match classes.iter().position(|known| known == class) {
+                    Some(at) => part.counts[at] = count,
+                    None => part.unseen.push((class.clone(), count)),
+                }
             }
         }
-        Self { name: name.to_owned(), counts, unseen, skipped }
+        part
     }
 
     fn images(&self) -> usize {

@@ -1,16 +1,23 @@
 //! What networks are trained for. A task is one folder: how the data meets the network, the head's loss and metric, what a
 //! prediction is, and how results are told. The commands see them all as [`RunTask`].
 
+pub mod autoencode;
 pub mod classify;
 pub mod embed;
+mod pictures;
 pub mod read;
 mod run_task;
+pub mod segment;
 
+pub use autoencode::Autoencoder;
 pub use classify::{Classifier, Evaluation, Loss, Prediction, Run, Trainer};
+pub use embed::Embedder;
 pub use run_task::{Answer, PredictOptions, Refinement, RunTask};
+pub use segment::Segmenter;
 
 use std::path::Path;
 
+use crate::data::has_masks;
 use crate::error::{Error, Result};
 
 /// Evaluates `$body` with `$task` as the type of the task of that name; else an error.
@@ -21,8 +28,16 @@ macro_rules! with_task {
                 type $task = crate::tasks::Classifier;
                 $body
             }
+            "autoencode" => {
+                type $task = crate::tasks::Autoencoder;
+                $body
+            }
             "embed" => {
-                type $task = crate::tasks::embed::Embedder;
+                type $task = crate::tasks::Embedder;
+                $body
+            }
+            "segment" => {
+                type $task = crate::tasks::Segmenter;
                 $body
             }
             other => Err(crate::tasks::unknown(other)),
@@ -37,11 +52,11 @@ pub(crate) fn unknown(name: &str) -> Error {
 }
 
 /// As `--task` says them.
-const NAMES: [&str; 2] = [Classifier::NAME, embed::Embedder::NAME];
+const NAMES: [&str; 4] = [Classifier::NAME, Autoencoder::NAME, Embedder::NAME, Segmenter::NAME];
 
 /// What data is for, where --task does not say it.
 ///
 /// Errors: if it cannot be looked at.
-pub(crate) fn recognise(_data: &Path) -> Result<&'static str> {
-    Ok(Classifier::NAME)
+pub(crate) fn recognise(data: &Path) -> Result<&'static str> {
+    Ok(if has_masks(data) { Segmenter::NAME } else { Classifier::NAME })
 }

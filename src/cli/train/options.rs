@@ -1,67 +1,103 @@
+use std::path::PathBuf;
+
 use clap::Args;
+use toml::{Table, Value};
 
 use crate::error::{Error, Result};
-use crate::tasks::RunTask;
-use crate::tasks::embed::{Embedder, MetricLoss};
+use crate::tasks::autoencode::ReconstructionLoss;
+use crate::tasks::embed::MetricLoss;
+use crate::tasks::segment::MaskLoss;
+use crate::tasks::{Autoencoder, Embedder, RunTask, Segmenter};
 
 /// Options that only one task knows.
 #[derive(Args, Clone)]
 pub(super) struct TaskOptions {
-    #[command(flatten)]
-    embed: EmbedOptions,
-}
-
-/// Those of `--task embed`.
-#[derive(Args, Clone)]
-#[command(next_help_heading = "With --task embed")]
-struct EmbedOptions {
+    /// Of masks: cross-entropy, dice, focal or a sum of them such as cross-entropy+dice, which is the default.
+    #[arg(long, value_name = "LOSS", help_heading = SEGMENT)]
+    mask_loss: Option<MaskLoss>,
+    /// What values of masks mean: index (each is a class), binary, or levels (each grey that occurs is a class); without it,
+    /// what the values look like.
+    #[arg(long, value_name = "CODING", help_heading = SEGMENT)]
+    masks: Option<String>,
+    /// Colours of masks: a file of lines `name,red,green,blue`.
+    #[arg(long, value_name = "FILE", help_heading = SEGMENT, conflicts_with = "masks")]
+    palette: Option<PathBuf>,
+    /// Names of the classes, one a line; otherwise from classes.txt or labels.txt beside the images.
+    #[arg(long, value_name = "FILE", help_heading = SEGMENT)]
+    class_names: Option<PathBuf>,
+    /// The class, by name or number, whose pixels count nothing. 255 never does.
+    #[arg(long, value_name = "CLASS", help_heading = SEGMENT)]
+    ignore_class: Option<String>,
+    /// Cut pictures into tiles of --image-size instead of resizing them: for large ones with small things.
+    #[arg(long, help_heading = SEGMENT)]
+    tiles: bool,
+    /// What is minimised of the pictures made again: mse, mae or bce.
+    #[arg(long, value_name = "LOSS", help_heading = AUTOENCODE)]
+    reconstruction_loss: Option<ReconstructionLoss>,
+    /// The class that is normal: it alone is trained on, and all others are anomalies to be found.
+    #[arg(long, value_name = "CLASS", help_heading = AUTOENCODE)]
+    normal: Option<String>,
+    /// Learn to take away noise of this standard deviation, from 0 to 1.
+    #[arg(long, value_name = "DEVIATION", help_heading = AUTOENCODE)]
+    denoise: Option<f64>,
     /// Numbers of the vector that is made of each picture; 128 by default.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = EMBED)]
     embedding: Option<u32>,
     /// arcface (a margin between classes, by angle) or triplet (between the hardest pictures of a batch).
-    #[arg(long, value_name = "LOSS")]
+    #[arg(long, value_name = "LOSS", help_heading = EMBED)]
     metric_loss: Option<MetricLoss>,
     /// By how much classes are to be apart: radians for arcface (0.5), a distance for triplet (0.2).
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", help_heading = EMBED)]
     margin: Option<f32>,
     /// By what arcface multiplies cosines; 32 by default.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", help_heading = EMBED)]
     scale: Option<f32>,
     /// Hold the last N classes out of training for validation, 0 for pictures of each class instead; by default a fifth of ten
     /// classes or more, unless the data has a validation or test part.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = EMBED)]
     hold_out_classes: Option<u32>,
 }
 
+const SEGMENT: &str = "Options of segmentation";
+const AUTOENCODE: &str = "Options of autoencoders";
+const EMBED: &str = "Options of metric learning";
+
 impl TaskOptions {
-    /// As the task reads them: those given, in front of those of an earlier run.
+    /// As the task reads them: those given, in front of those of an earlier run. `tile`: the network's size.
     ///
-    /// Errors: if one is of another task.
-    pub fn table(&self, task: &str, earlier: toml::Table) -> Result<toml::Table> {
-        let given = [(Embedder::NAME, self.embed.table()?)];
-        if let Some((other, options)) = given.iter().find(|(of, options)| *of != task && !options.is_empty()) {
-            let names: Vec<String> = options.keys().map(|key| format!("--{key}")).collect();
-            return Err(Error::config(format!("{} is for --task {other}, not for {task}", names.join(", "))));
+    /// Errors: if one is of another task, or a file's path is no text.
+    pub fn table(&self, task: &str, earlier: Table, tile: Option<[usize; 2]>) -> Result<Table> {
+        let text = |value: &dyn ToString| Value::String(value.to_string());
+        let path = |path: &PathBuf| text(&path.canonicalize().unwrap_or_else(|_| path.clone()).display());
+        let reconstruction = self.reconstruction_loss.map(|loss| loss.name().into());
+        let given: [(&str, &str, &str, Option<Value>); 14] = [
+            (Segmenter::NAME, "--mask-loss", "loss", self.mask_loss.map(|loss| String::from(loss).into())),
+            (Segmenter::NAME, "--masks", "masks", self.masks.as_ref().map(|m| text(m))),
+            (Segmenter::NAME, "--palette", "palette", self.palette.as_ref().map(path)),
+            (Segmenter::NAME, "--class-names", "class_names", self.class_names.as_ref().map(path)),
+            (Segmenter::NAME, "--ignore-class", "ignore", self.ignore_class.as_ref().map(|c| text(c))),
+            (Segmenter::NAME, "--tiles", "tile", self.tiles.then(|| sides(tile.unwrap_or([256; 2])))),
+            (Autoencoder::NAME, "--reconstruction-loss", "loss", reconstruction),
+            (Autoencoder::NAME, "--normal", "normal", self.normal.as_ref().map(|c| text(c))),
+            (Autoencoder::NAME, "--denoise", "denoise", self.denoise.map(Value::Float)),
+            (Embedder::NAME, "--embedding", "embedding", self.embedding.map(|n| i64::from(n).into())),
+            (Embedder::NAME, "--metric-loss", "loss", self.metric_loss.map(|loss| loss.name().into())),
+            (Embedder::NAME, "--margin", "margin", self.margin.map(|x| f64::from(x).into())),
+            (Embedder::NAME, "--scale", "scale", self.scale.map(|x| f64::from(x).into())),
+            (Embedder::NAME, "--hold-out-classes", "hold_out_classes", self.hold_out_classes.map(|n| i64::from(n).into())),
+        ];
+        let mut table = earlier;
+        for (of, flag, key, value) in given {
+            let Some(value) = value else { continue };
+            if of != task {
+                return Err(Error::config(format!("{flag} is for --task {of}, but this is to {task}")));
+            }
+            table.insert(key.to_owned(), value);
         }
-        let own = given.into_iter().filter(|(of, _)| *of == task).flat_map(|(_, options)| options);
-        Ok(earlier.into_iter().chain(own).collect())
+        Ok(table)
     }
 }
 
-impl EmbedOptions {
-    fn table(&self) -> Result<toml::Table> {
-        let mut table = toml::Table::new();
-        let metric_loss = self.metric_loss.map(toml::Value::try_from).transpose();
-        let metric_loss = metric_loss.map_err(|e| Error::config(format!("--metric-loss: {e}")))?;
-        let values = [
-            ("embedding", self.embedding.map(|n| i64::from(n).into())),
-            ("metric-loss", metric_loss),
-            ("margin", self.margin.map(|x| f64::from(x).into())),
-            ("scale", self.scale.map(|x| f64::from(x).into())),
-            ("hold-out-classes", self.hold_out_classes.map(|n| i64::from(n).into())),
-        ];
-        let given = values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-        table.extend(given);
-        Ok(table)
-    }
+fn sides([height, width]: [usize; 2]) -> Value {
+    vec![Value::Integer(height as i64), Value::Integer(width as i64)].into()
 }

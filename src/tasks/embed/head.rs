@@ -20,7 +20,7 @@ pub(super) fn network(classifier: &Model, classes: usize, options: &Options) -> 
     let momentum = 0.9;
     let centred = model.named("embedding_norm", BatchNormalization { momentum, ..BatchNormalization::default() }, [&vector]);
     let direction = model.named(DIRECTION, UnitNormalization {}, [&centred]);
-    match options.metric_loss {
+    match options.loss {
         MetricLoss::Triplet => Ok(model),
         MetricLoss::ArcFace => {
             let cosines = model.named("class_directions", CosineDense::new(classes), [&centred]);

@@ -23,6 +23,16 @@ pub enum MetricLoss {
 }
 
 impl MetricLoss {
+    const ALL: [Self; 2] = [Self::ArcFace, Self::Triplet];
+
+    /// As `--metric-loss` says it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ArcFace => "arcface",
+            Self::Triplet => "triplet",
+        }
+    }
+
     /// The margin where none is asked for: an angle in radians, or a distance.
     pub fn default_margin(self) -> f32 {
         match self {
@@ -36,11 +46,8 @@ impl FromStr for MetricLoss {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "arcface" => Ok(Self::ArcFace),
-            "triplet" => Ok(Self::Triplet),
-            _ => Err(Error::config(format!("no metric loss \"{text}\": there are arcface and triplet"))),
-        }
+        let known = Self::ALL.into_iter().find(|loss| loss.name() == text);
+        known.ok_or_else(|| Error::config(format!("no metric loss \"{text}\": there are arcface and triplet")))
     }
 }
 

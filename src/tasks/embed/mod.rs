@@ -33,8 +33,9 @@ use crate::data::{Batch, Normalization, Sampling};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
 use crate::nn::{Mode, Model};
-use crate::ops::{self, AugmentRow};
-use crate::tensor::{DType, Meta, Tensor};
+use crate::ops;
+use crate::tasks::pictures::pictures;
+use crate::tensor::{Meta, Tensor};
 use crate::train::{Summary, Task};
 use loss::{Losses, arcface, batch_hard_triplet};
 
@@ -84,17 +85,9 @@ impl Embedder {
         Ok(graph.outputs().first().map_or(0, |&(_, value)| graph.shape(value).last()))
     }
 
-    fn preprocess(&self, graph: &mut Graph, n: usize) -> Result<Value> {
-        let [h, w, c] = self.model.input;
-        graph.scope("preprocessing");
-        let images = graph.input("images", Meta::new([n, h, w, c], DType::U8));
-        let rows = graph.input("rows", Meta::f32([n, AugmentRow::LEN]));
-        ops::augment(graph, images, rows, [h, w], &self.normalization.mean, &self.normalization.std)
-    }
-
     fn losses(&self, graph: &mut Graph, outputs: &[Value], labels: Value) -> Result<Losses> {
-        let Options { metric_loss, scale, .. } = self.options;
-        match (metric_loss, outputs) {
+        let Options { loss, scale, .. } = self.options;
+        match (loss, outputs) {
             (MetricLoss::ArcFace, &[_, cosines, ..]) => arcface(graph, cosines, labels, self.options.margin(), scale),
             (MetricLoss::ArcFace, _) => Err(Error::config("ArcFace needs a second output: cosines with the classes")),
             (MetricLoss::Triplet, _) => batch_hard_triplet(graph, outputs[0], labels, self.options.margin()),
@@ -109,7 +102,7 @@ impl Task for Embedder {
 
     fn training_graph(&self, n: usize, seed: u32) -> Result<Graph> {
         let mut graph = Graph::new();
-        let images = self.preprocess(&mut graph, n)?;
+        let images = pictures(&mut graph, n, self.model.input, &self.normalization)?;
         let step = graph.input("step", Meta::i32([2]));
         let built = self.model.build(&mut graph, images, Mode::Training { step, seed })?;
         graph.scope("loss");
@@ -127,7 +120,7 @@ impl Task for Embedder {
 
     /// Triplets are made within a batch, which is therefore not divided.
     fn computed_together(&self) -> usize {
-        match self.options.metric_loss {
+        match self.options.loss {
             MetricLoss::ArcFace => 1,
             MetricLoss::Triplet => self.batch_size,
         }
@@ -135,7 +128,7 @@ impl Task for Embedder {
 
     fn inference_graph(&self, n: usize) -> Result<Graph> {
         let mut graph = Graph::new();
-        let images = self.preprocess(&mut graph, n)?;
+        let images = pictures(&mut graph, n, self.model.input, &self.normalization)?;
         let built = self.model.build(&mut graph, images, Mode::Inference)?;
         let shape = graph.shape(built.output);
         if shape.rank() != 2 {

@@ -5,12 +5,12 @@ use crate::error::{Error, Result};
 
 /// What only this task asks of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, default)]
 pub struct Options {
     /// Numbers of a vector.
     pub embedding: usize,
     /// How it learns what belongs together.
-    pub metric_loss: MetricLoss,
+    pub loss: MetricLoss,
     /// By how much classes are to be apart: radians for ArcFace, 0.5 by default; a distance for triplets, 0.2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub margin: Option<f32>,
@@ -24,7 +24,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { embedding: 128, metric_loss: MetricLoss::ArcFace, margin: None, scale: 32.0, hold_out_classes: None }
+        Self { embedding: 128, loss: MetricLoss::ArcFace, margin: None, scale: 32.0, hold_out_classes: None }
     }
 }
 
@@ -45,7 +45,7 @@ impl Options {
             return Err(Error::config(format!("--embedding is {}, but must be 2 or more", options.embedding)));
         }
         // A right angle, and the largest distance between vectors of length 1.
-        let most = if options.metric_loss == MetricLoss::ArcFace { std::f32::consts::FRAC_PI_2 } else { 2.0 };
+        let most = if options.loss == MetricLoss::ArcFace { std::f32::consts::FRAC_PI_2 } else { 2.0 };
         within("margin", options.margin(), [0.0, most])?;
         within("scale", options.scale, [0.0, 1000.0])?;
         Ok(options)
@@ -53,7 +53,7 @@ impl Options {
 
     /// The margin asked for, or that which suits the loss.
     pub fn margin(&self) -> f32 {
-        self.margin.unwrap_or(self.metric_loss.default_margin())
+        self.margin.unwrap_or(self.loss.default_margin())
     }
 
     /// How many of so many classes are held out; `parts`: whether the data has a validation or test part.
@@ -75,11 +75,11 @@ mod tests {
     fn defaults_follow_the_loss() {
         assert_eq!(read("").unwrap(), Options::default());
         assert_eq!(read("").unwrap().margin(), 0.5);
-        assert_eq!(read("metric-loss = \"triplet\"").unwrap().margin(), 0.2);
+        assert_eq!(read("loss = \"triplet\"").unwrap().margin(), 0.2);
         let options = Options::default();
         assert_eq!([3, 9, 10, 24].map(|n| options.held_out(n, false)), [0, 0, 2, 4]);
         assert_eq!(options.held_out(24, true), 0);
-        assert_eq!(read("hold-out-classes = 6").unwrap().held_out(24, true), 6);
+        assert_eq!(read("hold_out_classes = 6").unwrap().held_out(24, true), 6);
     }
 
     #[test]
@@ -87,10 +87,10 @@ mod tests {
         for (text, expected) in [
             ("embedding = 1", "--embedding is 1"),
             ("margin = 1.7", "--margin is 1.7"),
-            ("metric-loss = \"triplet\"\nmargin = 2.5", "--margin is 2.5"),
+            ("loss = \"triplet\"\nmargin = 2.5", "--margin is 2.5"),
             ("scale = 0.0", "--scale is 0"),
             ("colour = 3", "colour"),
-            ("metric-loss = \"contrastive\"", "contrastive"),
+            ("loss = \"contrastive\"", "contrastive"),
         ] {
             let message = read(text).unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");

@@ -4,8 +4,8 @@ use super::head::network;
 use super::report::Judged;
 use super::{Embedder, Evaluation, MetricLoss, Options, Pairs, Threshold, TrueAccepts};
 use crate::data::{
-    Augment, Batch, Dataset, Image, Images, Loader, Normalization, Part, Probe, Sampling, Seed, Splits, open_part,
-    open_parts,
+    Augment, Batch, Dataset, Image, Images, Loader, Normalization, Part, Probe, Sampling, Seed, Splits, open_parts,
+    read_labelled,
 };
 use crate::error::{Error, Result};
 use crate::nn::Model;
@@ -25,7 +25,7 @@ impl RunTask for Embedder {
     }
 
     fn open_part(path: &Path, part: Part, _classes: &[String], _options: &toml::Table) -> Result<Dataset> {
-        open_part(path, part)
+        Ok(read_labelled(path)?.into_part_or_other(part))
     }
 
     /// Whole classes, where there are enough; else pictures of each.
@@ -50,7 +50,7 @@ impl RunTask for Embedder {
     fn suggest(settings: &mut Settings, model: Option<&str>, probe: Probe, pictures: usize) {
         const STEPS: u64 = 1500;
         // Wrong options are told when they are read for good.
-        if Options::read(&settings.options).is_ok_and(|o| o.metric_loss == MetricLoss::Triplet) {
+        if Options::read(&settings.options).is_ok_and(|o| o.loss == MetricLoss::Triplet) {
             settings.sampling = Sampling::GROUPS;
         }
         if model.is_some() {
