@@ -46,7 +46,7 @@ impl Evaluate {
         let seed = Seed(common.seed.unwrap_or(0));
         let evaluation = T::refine(trained.session.evaluate(&loader)?, Refinement::Thorough(seed));
         if let Some(part) = part.filter(|_| self.run.is_dir() && !self.tta) {
-            let told = trained.session.task().told(&evaluation, part, &images)?;
+            let told = T::told(&mut trained.session, &evaluation, part, &images)?;
             report::write(&RunFolder::open(&self.run)?, Some(told))?;
         }
         if common.json {

@@ -49,7 +49,7 @@ impl Predict {
     }
 
     fn run_as<T: RunTask>(&self, common: &Common) -> Result<()> {
-        let paths = self.list()?;
+        let paths = list(&self.paths)?;
         let trained = Trained::<T>::open(&self.run, common)?;
         let mut trained = if self.tta { trained.with_views()? } else { trained };
         if let Some(out) = &self.out {
@@ -67,26 +67,6 @@ impl Predict {
             0 => Ok(()),
             n => Err(Error::config(format!("{n} of {} images could not be read", paths.len()))),
         }
-    }
-
-    fn list(&self) -> Result<Vec<PathBuf>> {
-        let mut paths = Vec::new();
-        for path in &self.paths {
-            if path == Path::new("-") {
-                for line in std::io::stdin().lines() {
-                    let line = line.map_err(|e| Error::io("read", "standard input", e))?;
-                    if !line.trim().is_empty() {
-                        paths.push(PathBuf::from(line.trim_end_matches('\r')));
-                    }
-                }
-            } else {
-                paths.extend(list_images(path)?);
-            }
-        }
-        if paths.is_empty() {
-            return Err(Error::config("there are no images in what was given"));
-        }
-        Ok(paths)
     }
 
     /// Predicts some pictures and prints a line for each, in order; returns how many could not be read.
@@ -134,6 +114,29 @@ impl Predict {
         json.extend(files.into_iter().map(|(ending, file)| (ending.to_owned(), file.into())));
         super::print(super::json(&json)?)
     }
+}
+
+/// The images that arguments name: files, folders, patterns, or `-` for paths on standard input.
+///
+/// Errors: if there are none.
+pub(super) fn list(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for path in given {
+        if path == Path::new("-") {
+            for line in std::io::stdin().lines() {
+                let line = line.map_err(|e| Error::io("read", "standard input", e))?;
+                if !line.trim().is_empty() {
+                    paths.push(PathBuf::from(line.trim_end_matches('\r')));
+                }
+            }
+        } else {
+            paths.extend(list_images(path)?);
+        }
+    }
+    if paths.is_empty() {
+        return Err(Error::config("there are no images in what was given"));
+    }
+    Ok(paths)
 }
 
 fn probability(text: &str) -> Result<f32, String> {

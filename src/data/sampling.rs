@@ -133,7 +133,9 @@ impl FromStr for Sampling {
         let groups = text.strip_prefix(GROUPS).and_then(|size| size.parse().ok()).map(Self::Groups);
         let known = [Self::Natural, Self::Balanced].into_iter().find(|s| s.to_string() == text);
         known.or(groups).ok_or_else(|| {
-            Error::config(format!("no sampling \"{text}\": there are natural, balanced and groups-of-N, for instance groups-of-4"))
+            Error::config(format!(
+                "no sampling \"{text}\": there are natural, balanced and groups-of-N, for instance groups-of-4"
+            ))
         })
     }
 }

@@ -72,7 +72,10 @@ impl Splits {
     pub fn hold_out_classes(mut self, count: usize) -> Result<Self> {
         let (root, all) = (&self.train.root, self.train.classes.len());
         if !self.val.is_empty() {
-            return Err(Error::format(root, "has a validation part of its own: no classes can be held out for another"));
+            return Err(Error::format(
+                root,
+                "has a validation part of its own: no classes can be held out for another",
+            ));
         }
         if count < 2 || count + 2 > all {
             let message = format!("of {all} classes {count} cannot be held out: two or more are needed on either side");

@@ -45,7 +45,9 @@ impl Model {
             let [input] = spec.inputs.as_slice() else { break };
             if HEADS.contains(&spec.layer.type_name()) {
                 return match input == Self::INPUT {
-                    true => Err(Error::config("the network has a single layer with weights: nothing before it describes a picture")),
+                    true => Err(Error::config(
+                        "the network has a single layer with weights: nothing before it describes a picture",
+                    )),
                     false => self.up_to(input),
                 };
             }
@@ -100,7 +102,10 @@ mod tests {
             let cut = model.without_head().unwrap().pooled().unwrap();
             assert_eq!(features(&cut), expected, "{name}");
             let all = model.tensors().unwrap();
-            assert!(cut.tensors().unwrap().iter().all(|tensor| all.contains(tensor)), "{name}: weights keep their names");
+            assert!(
+                cut.tensors().unwrap().iter().all(|tensor| all.contains(tensor)),
+                "{name}: weights keep their names"
+            );
             assert_eq!(Model::parse(&cut.to_toml().unwrap()).unwrap().tensors().unwrap(), cut.tensors().unwrap());
         }
     }

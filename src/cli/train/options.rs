@@ -31,7 +31,7 @@ pub(super) struct TaskOptions {
     /// Cut pictures into tiles of --image-size instead of resizing them: for large ones with small things.
     #[arg(long, help_heading = SEGMENT)]
     tiles: bool,
-    /// What is minimised of the pictures made again: mse, mae or bce.
+    /// What is minimised of the pictures made again: mse, mae or bce (which is the default of variational networks).
     #[arg(long, value_name = "LOSS", help_heading = AUTOENCODE)]
     reconstruction_loss: Option<ReconstructionLoss>,
     /// The class that is normal: it alone is trained on, and all others are anomalies to be found.
@@ -84,7 +84,12 @@ impl TaskOptions {
             (Embedder::NAME, "--metric-loss", "loss", self.metric_loss.map(|loss| loss.name().into())),
             (Embedder::NAME, "--margin", "margin", self.margin.map(|x| f64::from(x).into())),
             (Embedder::NAME, "--scale", "scale", self.scale.map(|x| f64::from(x).into())),
-            (Embedder::NAME, "--hold-out-classes", "hold_out_classes", self.hold_out_classes.map(|n| i64::from(n).into())),
+            (
+                Embedder::NAME,
+                "--hold-out-classes",
+                "hold_out_classes",
+                self.hold_out_classes.map(|n| i64::from(n).into()),
+            ),
         ];
         let mut table = earlier;
         for (of, flag, key, value) in given {

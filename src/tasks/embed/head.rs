@@ -1,7 +1,7 @@
 use super::{MetricLoss, Options};
 use crate::error::{Error, Result};
-use crate::nn::layers::{BatchNormalization, CosineDense, Dense, UnitNormalization};
 use crate::nn::Model;
+use crate::nn::layers::{BatchNormalization, CosineDense, Dense, UnitNormalization};
 
 /// The name of the layer that gives vectors of length 1.
 const DIRECTION: &str = "direction";
@@ -18,7 +18,8 @@ pub(super) fn network(classifier: &Model, classes: usize, options: &Options) -> 
     let dense = Dense { use_bias: false, ..Dense::new(options.embedding) };
     let vector = model.named("embedding", dense, [&features]);
     let momentum = 0.9;
-    let centred = model.named("embedding_norm", BatchNormalization { momentum, ..BatchNormalization::default() }, [&vector]);
+    let centred =
+        model.named("embedding_norm", BatchNormalization { momentum, ..BatchNormalization::default() }, [&vector]);
     let direction = model.named(DIRECTION, UnitNormalization {}, [&centred]);
     match options.loss {
         MetricLoss::Triplet => Ok(model),
@@ -33,7 +34,7 @@ pub(super) fn network(classifier: &Model, classes: usize, options: &Options) -> 
 /// other, what its last layer with weights takes; or what `layer` gives. Maps and sequences are averaged over their places.
 ///
 /// Errors: if there is no such layer.
-pub(super) fn features(model: &Model, layer: Option<&str>) -> Result<Model> {
+pub(crate) fn features(model: &Model, layer: Option<&str>) -> Result<Model> {
     const CODE: &str = "code";
     let has = |name: &str| model.layers().iter().any(|spec| spec.name == name);
     let cut = match layer {
@@ -46,7 +47,7 @@ pub(super) fn features(model: &Model, layer: Option<&str>) -> Result<Model> {
 }
 
 /// The same with vectors of length 1.
-pub(super) fn directions(mut model: Model) -> Model {
+pub(crate) fn directions(mut model: Model) -> Model {
     let Some(last) = model.layers().last().filter(|spec| spec.layer.type_name() != "unit_normalization") else {
         return model;
     };

@@ -81,7 +81,9 @@ impl Index {
     pub fn open(path: &Path) -> Result<Self> {
         let (tensors, texts) = safetensors::load_with(path)?;
         let wrong = |message: String| Error::format(path, message);
-        let text = |name: &str| texts.get(name).cloned().ok_or_else(|| wrong(format!("is no index: it has no text \"{name}\"")));
+        let text = |name: &str| {
+            texts.get(name).cloned().ok_or_else(|| wrong(format!("is no index: it has no text \"{name}\"")))
+        };
         let format = text("format")?;
         if format != FORMAT {
             return Err(wrong(format!("is no index that can be read: its format is \"{format}\", not \"{FORMAT}\"")));
@@ -138,10 +140,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index.safetensors");
         let index = index();
-        assert_eq!((index.classes.as_slice(), &index.embeddings.labels), (&["cat".to_owned(), "dog".to_owned()][..], &vec![1, 0, 1]));
+        assert_eq!(
+            (index.classes.as_slice(), &index.embeddings.labels),
+            (&["cat".to_owned(), "dog".to_owned()][..], &vec![1, 0, 1])
+        );
         index.save(&path).unwrap();
         assert_eq!(Index::open(&path).unwrap(), index);
-        let loose = Index::new(Path::new("a"), &[Path::new("a/1.png"), Path::new("a/b/2.png")], vec![1.0, 1.0], 1, origin());
+        let loose =
+            Index::new(Path::new("a"), &[Path::new("a/1.png"), Path::new("a/b/2.png")], vec![1.0, 1.0], 1, origin());
         assert_eq!((loose.classes.len(), loose.class(1)), (0, None));
         loose.save(&path).unwrap();
         assert_eq!(Index::open(&path).unwrap(), loose);
@@ -162,14 +168,20 @@ mod tests {
         assert!(failure(&|i| i.embeddings.vectors[2] = 0.7).contains("a/cat/deep/2.png is not of length 1"));
         assert!(failure(&|i| i.embeddings.vectors[1] = f32::NAN).contains("a/dog/1.png"));
         assert!(failure(&|i| i.embeddings.labels[0] = 2).contains("none of its 2"));
-        assert!(failure(&|i| { i.embeddings.labels.pop(); }).contains("no class for each"));
+        assert!(
+            failure(&|i| {
+                i.embeddings.labels.pop();
+            })
+            .contains("no class for each")
+        );
         index().save(&path).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         for end in 0..bytes.len() {
             std::fs::write(&path, &bytes[..end]).unwrap();
             assert!(Index::open(&path).is_err(), "{end}");
         }
-        for (from, to) in [("[3,2]", "[2,3]"), ("index-1", "index-9"), ("\"paths\"", "\"pathz\""), ("3.png", "3\\png")] {
+        for (from, to) in [("[3,2]", "[2,3]"), ("index-1", "index-9"), ("\"paths\"", "\"pathz\""), ("3.png", "3\\png")]
+        {
             let mut changed = bytes.clone();
             let at = changed.windows(from.len()).position(|w| w == from.as_bytes()).unwrap();
             changed.splice(at..at + from.len(), to.bytes());

@@ -153,8 +153,10 @@ mod tests {
     #[test]
     fn arcface_adds_an_angle() {
         let cosines = [0.9, -0.2, 0.1, 0.3, 0.25, -0.7];
-        let found =
-            |graph: &mut Graph, v: &[Value]| { let l = labels(graph, &[0, 1]); arcface(graph, v[0], l, 0.5, 8.0) };
+        let found = |graph: &mut Graph, v: &[Value]| {
+            let l = labels(graph, &[0, 1]);
+            arcface(graph, v[0], l, 0.5, 8.0)
+        };
         let loss = evaluate(&[(&[2, 3], &cosines)], |g, v| Ok(found(g, v)?.loss));
         let margin = f64::from(0.5_f32);
         let each = [0, 1].map(|i| expected_arcface(&cosines[3 * i..][..3], i, margin, 8.0));
@@ -168,7 +170,11 @@ mod tests {
     fn arcface_rises_with_the_angle_to_the_very_end() {
         let loss = |angle: f64| {
             let cosines = [angle.cos(), 0.0];
-            evaluate(&[(&[1, 2], &cosines)], |g, v| { let l = labels(g, &[0]); Ok(arcface(g, v[0], l, 0.5, 4.0)?.loss) }).data[0]
+            evaluate(&[(&[1, 2], &cosines)], |g, v| {
+                let l = labels(g, &[0]);
+                Ok(arcface(g, v[0], l, 0.5, 4.0)?.loss)
+            })
+            .data[0]
         };
         let losses: Vec<f64> = (0..=60).map(|i| loss(std::f64::consts::PI * f64::from(i) / 60.0)).collect();
         assert!(losses.windows(2).all(|w| w[0] < w[1]), "{losses:?}");
@@ -209,12 +215,15 @@ mod tests {
         // The last has no companion.
         let of = [0, 0, 1, 1, 0, 2];
         let points = circle(&angles);
-        let found = |g: &mut Graph, v: &[Value]| { let l = labels(g, &of); batch_hard_triplet(g, v[0], l, 0.2) };
+        let found = |g: &mut Graph, v: &[Value]| {
+            let l = labels(g, &of);
+            batch_hard_triplet(g, v[0], l, 0.2)
+        };
         let loss = evaluate(&[(&[6, 2], &points)], |g, v| Ok(found(g, v)?.loss));
         let margin = f64::from(0.2_f32);
         assert!((loss.data[0] - expected_triplet(&angles, &of, margin)).abs() < 1e-6, "{:?}", loss.data);
         assert_gradient(&[(&[6, 2], &points)], |g, v| Ok(found(g, v)?.loss));
-        // Nearest are 1-2, 2-1 (strangers); 0: 2; 3: 4; 4: 3; 5 has no companion.
+        // A stranger is nearest to each of the first five.
         let right = evaluate(&[(&[6, 2], &points)], |g, v| Ok(found(g, v)?.right));
         assert_eq!(right.data, [0.0]);
     }
@@ -223,7 +232,10 @@ mod tests {
     fn a_batch_without_triplets_has_no_loss() {
         for of in [[0, 1, 2], [0, 0, 0]] {
             let points = circle(&[0.0, 1.0, 2.0]);
-            let found = |g: &mut Graph, v: &[Value]| { let l = labels(g, &of); batch_hard_triplet(g, v[0], l, 0.2) };
+            let found = |g: &mut Graph, v: &[Value]| {
+                let l = labels(g, &of);
+                batch_hard_triplet(g, v[0], l, 0.2)
+            };
             assert_close(&evaluate(&[(&[3, 2], &points)], |g, v| Ok(found(g, v)?.loss)).data, &[0.0]);
             let gradient = evaluate(&[(&[3, 2], &points)], |g, v| {
                 let loss = found(g, v)?.loss;

@@ -21,10 +21,12 @@ mod verification;
 use serde::Serialize;
 
 pub use embeddings::Embeddings;
+pub(crate) use head::{directions, features};
 pub use index::{Index, Origin};
 pub use loss::MetricLoss;
 pub use options::Options;
 pub use retrieval::Retrieval;
+pub(crate) use run_task::embed;
 pub use search::{Hit, Search};
 pub use threshold::Threshold;
 pub use verification::{OperatingPoint, Pairs, TrueAccepts, Verification};
@@ -222,7 +224,8 @@ mod tests {
 
     #[test]
     fn a_network_that_sees_no_difference_finds_nothing() {
-        let embeddings = Embeddings { vectors: [0.6, 0.8].repeat(8), dimensions: 2, labels: vec![0, 0, 0, 0, 1, 1, 1, 1] };
+        let embeddings =
+            Embeddings { vectors: [0.6, 0.8].repeat(8), dimensions: 2, labels: vec![0, 0, 0, 0, 1, 1, 1, 1] };
         let evaluation = Evaluation::of(embeddings, None);
         assert_eq!(evaluation.metrics.recall_at_1, 0.0);
         assert_eq!(evaluation.verification.unwrap().accuracy, 0.5);

@@ -56,7 +56,11 @@ impl Judged<'_> {
             let chosen = if v.calibrated { "chosen on validation images" } else { "best for these pairs" };
             let threshold = format!("threshold {:.3}, {chosen}", v.at_threshold.threshold);
             tiles.push(Tile::new("Same or different", percent(v.accuracy), threshold));
-            tiles.push(Tile::new("ROC-AUC", percent(v.roc_auc), format!("equal error rate {}", percent(v.equal_error_rate))));
+            tiles.push(Tile::new(
+                "ROC-AUC",
+                percent(v.roc_auc),
+                format!("equal error rate {}", percent(v.equal_error_rate)),
+            ));
         }
         tiles
     }
@@ -74,13 +78,15 @@ impl Judged<'_> {
         let embeddings = &self.evaluation.embeddings;
         let counts = self.images.dataset().class_counts();
         let look = |query: usize| {
-            let others = embeddings.similarities(query).into_iter().enumerate().filter(|&(picture, _)| picture != query);
+            let others =
+                embeddings.similarities(query).into_iter().enumerate().filter(|&(picture, _)| picture != query);
             let mut hits: Vec<Hit> = others.map(|(picture, similarity)| Hit { picture, similarity }).collect();
             keep_nearest(&mut hits, NEIGHBOURS);
             Answered { query, hits }
         };
         let tried = embeddings.spread(MOST_TRIED).filter(|&picture| counts[self.label(picture)] > 1);
-        let (right, wrong): (Vec<_>, Vec<_>) = tried.map(look).collect::<Vec<_>>().into_iter().partition(|a| self.is_right(a));
+        let (right, wrong): (Vec<_>, Vec<_>) =
+            tried.map(look).collect::<Vec<_>>().into_iter().partition(|a| self.is_right(a));
         let spread = |answered: Vec<Answered>| {
             let step = answered.len().div_ceil(QUERIES).max(1);
             answered.into_iter().step_by(step)
@@ -182,7 +188,10 @@ fn roc(pairs: &Pairs, verification: &Verification) -> Chart {
     let chosen = vec![[point.false_accept_rate.max(least).log10(), 1.0 - point.false_reject_rate]];
     Chart {
         title: "Receiver operating characteristic".into(),
-        x: Axis { range: Some([least.log10(), 0.0]), ..Axis::free("share of pairs of two classes accepted", Unit::Power) },
+        x: Axis {
+            range: Some([least.log10(), 0.0]),
+            ..Axis::free("share of pairs of two classes accepted", Unit::Power)
+        },
         y: Axis::share("share of pairs of one class accepted"),
         lines: vec![
             Line { name: "chance".into(), ink: Ink::Ideal, points: chance },
@@ -194,7 +203,8 @@ fn roc(pairs: &Pairs, verification: &Verification) -> Chart {
 
 /// Shares of the pairs by their cosine.
 fn histogram(pairs: &Pairs, verification: &Verification) -> Chart {
-    let least = [&pairs.same, &pairs.different].into_iter().filter_map(|side| side.last()).fold(1.0_f32, |a, &b| a.min(b));
+    let least =
+        [&pairs.same, &pairs.different].into_iter().filter_map(|side| side.last()).fold(1.0_f32, |a, &b| a.min(b));
     let width = (1.0 - f64::from(least)).max(1e-6) / BINS as f64;
     let outline = |side: &[f32]| {
         let mut counts = vec![0_usize; BINS];

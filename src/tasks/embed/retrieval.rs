@@ -40,7 +40,8 @@ impl Retrieval {
     ///
     /// Source of the loss: Goldberger, Roweis, Hinton & Salakhutdinov, Neighbourhood components analysis, 2004.
     pub fn of(embeddings: &Embeddings) -> (Self, f64) {
-        let found: Vec<Found> = embeddings.spread(MOST_QUERIES).filter_map(|picture| query(embeddings, picture)).collect();
+        let found: Vec<Found> =
+            embeddings.spread(MOST_QUERIES).filter_map(|picture| query(embeddings, picture)).collect();
         let n = found.len().max(1) as f64;
         let mean = |value: &dyn Fn(&Found) -> f64| found.iter().map(value).sum::<f64>() / n;
         let recall = |most: usize| mean(&|f| f64::from(u8::from(f.before < most)));

@@ -88,7 +88,9 @@ impl RunTask for Embedder {
         let Some(val) = val else { return Ok(Vec::new()) };
         let embeddings = session.evaluate(val)?.embeddings;
         let Some(threshold) = Threshold::of(&Pairs::of(&embeddings)) else {
-            return Ok(vec!["no threshold   the validation images have no pairs of one class and of two".to_owned()]);
+            return Ok(vec![
+                "no threshold: on the validation images none tells pairs of one class from pairs of two".to_owned(),
+            ]);
         };
         let (name, text) = threshold.file()?;
         folder.write(name, text.as_bytes())?;
@@ -135,12 +137,15 @@ impl RunTask for Embedder {
 
     fn predict(session: &mut Session<Self>, images: Vec<Image>, _options: &PredictOptions) -> Result<Vec<Answer>> {
         let vectors = embed(session, images)?;
-        vectors.iter().map(|vector| {
-            let first: Vec<String> = vector.iter().take(SHOWN).map(|x| format!("{x:.4}")).collect();
-            let more = if vector.len() > SHOWN { " …" } else { "" };
-            let line = format!("{} numbers: {}{more}", vector.len(), first.join(" "));
-            Answer::new(serde_json::json!({ "embedding": vector }), line)
-        }).collect()
+        vectors
+            .iter()
+            .map(|vector| {
+                let first: Vec<String> = vector.iter().take(SHOWN).map(|x| format!("{x:.4}")).collect();
+                let more = if vector.len() > SHOWN { " …" } else { "" };
+                let line = format!("{} numbers: {}{more}", vector.len(), first.join(" "));
+                Answer::new(serde_json::json!({ "embedding": vector }), line)
+            })
+            .collect()
     }
 }
 

@@ -25,12 +25,14 @@ pub struct Threshold {
 impl Threshold {
     const FILE: &str = "verification.toml";
 
-    /// What pairs of validation pictures suggest; `None` unless there are some of either kind.
+    /// What pairs of validation pictures suggest; `None` unless there are some of either kind, and a threshold does better than
+    /// chance.
     pub fn of(pairs: &Pairs) -> Option<Self> {
-        pairs.tell().then(|| Self {
+        let chosen = pairs.best();
+        (pairs.tell() && chosen.threshold.is_finite()).then(|| Self {
             same_pairs: pairs.same.len(),
             different_pairs: pairs.different.len(),
-            chosen: pairs.best(),
+            chosen,
             limited: pairs.limits().filter_map(|limit| pairs.limited(limit)).collect(),
         })
     }
@@ -91,7 +93,11 @@ mod tests {
         let (name, text) = threshold().file().unwrap();
         fs::write(folder.path().join(name), &text).unwrap();
         assert_eq!(Threshold::read(folder.path()).unwrap(), Some(threshold()));
-        for (from, to) in [("threshold = ", "threshold = nan # "), ("false_accept_rate = ", "false_accept_rate = 3.5 # "), ("same_pairs", "pairs")] {
+        for (from, to) in [
+            ("threshold = ", "threshold = nan # "),
+            ("false_accept_rate = ", "false_accept_rate = 3.5 # "),
+            ("same_pairs", "pairs"),
+        ] {
             fs::write(folder.path().join(name), text.replacen(from, to, 1)).unwrap();
             assert!(Threshold::read(folder.path()).unwrap_err().to_string().contains(name));
         }
