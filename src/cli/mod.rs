@@ -21,6 +21,7 @@ mod summary;
 mod train;
 mod trained;
 mod verify;
+mod warnings;
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -112,6 +113,7 @@ enum Command {
 /// Errors: whatever the command failed of; to be printed as it is.
 pub fn run(cli: Cli) -> Result<()> {
     let common = cli.common;
+    warnings::warn_on_stderr(common.quiet);
     match cli.command {
         Command::Train(args) => args.run(&common),
         Command::FindLr(args) => args.run(&common),

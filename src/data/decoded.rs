@@ -1,13 +1,13 @@
 use std::fmt;
-use std::path::Path;
+use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use super::Source;
 use super::cache::{Cache, CacheFile, CacheFolder, Contents, Unfinished};
 use super::normalize::Moments;
 use super::pool::Pool;
 use super::workbench::Workbench;
+use super::{Canvas, Source};
 use crate::error::{Error, Result};
 
 /// Memory that [`Cache::Auto`] gives to decoded pictures.
@@ -37,10 +37,10 @@ enum Place {
     Nowhere,
 }
 
-/// Pictures with one shape to be had.
+/// Pictures to be brought to one canvas.
 pub(super) struct Pictures<'a> {
     pub sources: Vec<&'a Source>,
-    pub shape: [usize; 3],
+    pub canvas: Canvas,
 }
 
 impl Pictures<'_> {
@@ -53,14 +53,14 @@ impl Pictures<'_> {
         folder: Option<&CacheFolder>,
         progress: &Progress,
     ) -> Result<(Decoded, Vec<Outcome>)> {
-        let paths = self.paths().filter(|_| matches!(cache, Cache::Auto | Cache::Disk));
-        if let (Cache::Disk, Some(_), None) = (cache, &paths, folder) {
+        let files = self.files().filter(|_| matches!(cache, Cache::Auto | Cache::Disk));
+        if let (Cache::Disk, Some(_), None) = (cache, &files, folder) {
             return Err(Error::config(
                 "could not keep decoded images on disk: OCELLUS_CACHE_DIR must name a folder for them",
             ));
         }
-        let disk = paths.zip(folder);
-        let contents = disk.map(|(paths, folder)| (Contents::of(&paths, self.shape), folder));
+        let disk = files.zip(folder);
+        let contents = disk.map(|(files, folder)| (Contents::of(&files, self.canvas), folder));
         if let Some((contents, folder)) = &contents
             && let Some(file) = CacheFile::open(contents, folder)
             && let Some(outcomes) = self.outcomes(&file)
@@ -81,13 +81,13 @@ impl Pictures<'_> {
         self.decode_to(place, progress)
     }
 
-    /// The pictures' files, if each has one of its own. Others are in memory already.
-    fn paths(&self) -> Option<Vec<&Path>> {
-        self.sources.iter().map(|source| source.file()).collect()
+    /// The pictures' files, if each has some of its own. Others are in memory already.
+    fn files(&self) -> Option<Vec<&[PathBuf]>> {
+        self.sources.iter().map(|source| source.files()).collect()
     }
 
     fn image_bytes(&self) -> usize {
-        self.shape.iter().product()
+        self.canvas.bytes()
     }
 
     fn bytes(&self) -> usize {
@@ -107,7 +107,7 @@ impl Pictures<'_> {
     /// if it can be read now, the file is of no use.
     fn outcomes(&self, file: &CacheFile) -> Option<Vec<Outcome>> {
         let (mut workbench, mut pixels) = (Workbench::default(), vec![0; self.image_bytes()]);
-        let mut again = |source: &Source| workbench.fit(source, self.shape, &mut pixels).err().map(Err);
+        let mut again = |source: &Source| workbench.fit(source, self.canvas, &mut pixels).err().map(Err);
         let known = file.moments().zip(&self.sources);
         known.map(|(moments, source)| moments.map(Ok).or_else(|| again(source))).collect()
     }
@@ -117,9 +117,9 @@ impl Pictures<'_> {
         let workbenches = Pool::<Workbench>::default();
         let decode = |source: &Source, pixels: &mut [u8]| {
             let mut workbench = workbenches.take();
-            let outcome = workbench.fit(source, self.shape, pixels);
+            let outcome = workbench.fit(source, self.canvas, pixels);
             workbenches.give_back(workbench);
-            let outcome = outcome.map(|()| Moments::of(pixels, self.shape[2]));
+            let outcome = outcome.map(|()| Moments::of(pixels, self.canvas.shape[2]));
             progress().map(|()| outcome)
         };
         let spare = Pool::<Vec<u8>>::default();
@@ -156,16 +156,16 @@ impl Pictures<'_> {
 }
 
 impl Decoded {
-    /// Writes a picture that could be read, number `index` and from `source`, to `target` in the shape that all have.
+    /// Writes a picture that could be read, number `index` and from `source`, to `target`, brought to the canvas of all.
     ///
     /// Errors: as [`Workbench::fit`], if it is kept nowhere.
-    pub fn read(&self, index: usize, source: &Source, shape: [usize; 3], target: &mut [u8]) -> Result<()> {
+    pub fn read(&self, index: usize, source: &Source, canvas: Canvas, target: &mut [u8]) -> Result<()> {
         match self {
             Self::Memory(pixels) => target.copy_from_slice(&pixels[index * target.len()..][..target.len()]),
             Self::Disk(file) => target.copy_from_slice(file.pixels(index)),
             Self::Nowhere(workbenches) => {
                 let mut workbench = workbenches.take();
-                let outcome = workbench.fit(source, shape, target);
+                let outcome = workbench.fit(source, canvas, target);
                 workbenches.give_back(workbench);
                 return outcome;
             }
@@ -187,7 +187,6 @@ impl fmt::Display for Decoded {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::PathBuf;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::{Duration, SystemTime};
 
@@ -220,7 +219,7 @@ mod tests {
 
         /// Decoded, and how many pictures it took to decode.
         fn decode(&self, cache: Cache) -> (Decoded, Vec<Outcome>, usize) {
-            let pictures = Pictures { sources: self.sources.iter().collect(), shape: SHAPE };
+            let pictures = Pictures { sources: self.sources.iter().collect(), canvas: SHAPE.into() };
             let count = AtomicUsize::new(0);
             let progress = || {
                 count.fetch_add(1, Ordering::Relaxed);
@@ -232,7 +231,7 @@ mod tests {
 
         fn read(&self, decoded: &Decoded, index: usize) -> Vec<u8> {
             let mut pixels = vec![0; SHAPE.iter().product()];
-            decoded.read(index, &self.sources[index], SHAPE, &mut pixels).unwrap();
+            decoded.read(index, &self.sources[index], SHAPE.into(), &mut pixels).unwrap();
             pixels
         }
 
@@ -331,7 +330,7 @@ mod tests {
     #[test]
     fn a_pass_that_is_broken_off_leaves_nothing_behind() {
         let setting = Setting::new();
-        let pictures = Pictures { sources: setting.sources.iter().collect(), shape: SHAPE };
+        let pictures = Pictures { sources: setting.sources.iter().collect(), canvas: SHAPE.into() };
         let interrupted = pictures.decode(Cache::Disk, Some(&setting.folder()), &|| Err(Error::Interrupted));
         assert!(matches!(interrupted, Err(Error::Interrupted)));
         assert!(setting.cache_files().is_empty());
@@ -341,7 +340,7 @@ mod tests {
     fn without_a_usable_folder_pictures_are_kept_in_memory_unless_the_disk_was_demanded() {
         let setting = Setting::new();
         let folder = CacheFolder::new(write(setting.dir.path(), "file", "").join("cache"));
-        let pictures = Pictures { sources: setting.sources.iter().collect(), shape: SHAPE };
+        let pictures = Pictures { sources: setting.sources.iter().collect(), canvas: SHAPE.into() };
         let (decoded, _) = pictures.decode(Cache::Auto, Some(&folder), &|| Ok(())).unwrap();
         assert!(matches!(decoded, Decoded::Memory(_)));
         for folder in [Some(&folder), None] {

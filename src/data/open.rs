@@ -23,9 +23,8 @@ const READERS: [Reader; 4] = [table::read, idx::read, cifar::read, folder::read]
 /// Errors: if nothing is recognised, a file is malformed, there are no training images, all are of one class, or another
 /// part has a class that the training part has not.
 pub fn open(path: impl AsRef<Path>) -> Result<Splits> {
-    let Splits { train, val, test } = open_parts(path)?;
-    let classes = train.classes.clone();
-    Ok(Splits { train, val: val.with_classes(&classes)?, test: test.with_classes(&classes)? })
+    let path = path.as_ref();
+    labelled_alike(path, read(path)?).and_then(|splits| two_classes(path, splits))
 }
 
 /// As [`open`], with each part's own classes: the others may have some that the training part has not.
@@ -34,15 +33,33 @@ pub fn open(path: impl AsRef<Path>) -> Result<Splits> {
 pub fn open_parts(path: impl AsRef<Path>) -> Result<Splits> {
     let path = path.as_ref();
     let splits = read(path)?;
+    expect_training(path, &splits.train)?;
+    two_classes(path, splits)
+}
+
+fn expect_training(path: &Path, train: &Dataset) -> Result<()> {
+    if train.is_empty() { Err(Error::format(path, "there are no training images")) } else { Ok(()) }
+}
+
+/// Data for training a classifier.
+///
+/// Errors: if all is of one class.
+pub(super) fn two_classes(path: &Path, splits: Splits) -> Result<Splits> {
     let train = &splits.train;
-    if train.is_empty() {
-        return Err(Error::format(path, "there are no training images"));
-    }
     if let [class] = train.classes.as_slice() {
         let message = format!("all {} images are of one class, {class:?}; training needs two or more", train.len());
         return Err(Error::format(path, message));
     }
     Ok(splits)
+}
+
+/// All parts labelled by the training part's classes.
+///
+/// Errors: if there is no training part, or another has a class that it has not.
+pub(super) fn labelled_alike(path: &Path, Splits { train, val, test }: Splits) -> Result<Splits> {
+    expect_training(path, &train)?;
+    let classes = train.classes.clone();
+    Ok(Splits { train, val: val.with_classes(&classes)?, test: test.with_classes(&classes)? })
 }
 
 /// Opens data to measure a trained network on, labelled by its `classes`: the part asked for if `path` has it, else the

@@ -9,44 +9,80 @@ use crate::error::{Error, Result};
 const PATH_NAMES: [&str; 9] =
     ["path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img"];
 const LABEL_NAMES: [&str; 7] = ["label", "class", "target", "category", "label_name", "class_name", "labels"];
+const LABEL: Content = Content { what: "label", names: &LABEL_NAMES, check: |_| Ok(()) };
 const SPLIT_NAMES: [&str; 3] = ["split", "part", "subset"];
+
+/// What a table says of each image.
+pub(super) struct Content {
+    /// What it is called in messages, and by whoever asks for a name.
+    pub what: &'static str,
+    /// Names of its column, in lower case.
+    pub names: &'static [&'static str],
+    /// What is wrong with a cell, if something is.
+    pub check: fn(&str) -> Result<(), String>,
+}
 
 /// Which column holds what, counted from 0.
 struct Columns {
     path: usize,
-    label: usize,
+    content: usize,
     split: Option<usize>,
 }
 
+/// Images with what a table says of each, by part: train, val, test.
+pub(super) type Rows = [Vec<(Source, String)>; 3];
+
 /// Reads a CSV file: a line for each image, with its path and its class, and perhaps with its part (train, val, test).
-///
-/// Columns are known by their names (case does not matter); without a header line, and for other names, the path is the
-/// column that ends like an image file and the label the only one left. Relative paths start at the CSV's folder, or at
-/// `images/` beside the CSV if the first image is only there.
 pub(super) fn read(path: &Path) -> Result<Option<Splits>> {
-    if !path.is_file() || !path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")) {
+    if !is_table(path) {
         return Ok(None);
     }
-    let records = records(path)?;
+    let [train, val, test] = rows(path, &LABEL)?.map(|named| Dataset::from_named(path.to_owned(), named));
+    Ok(Some(Splits { train, val, test }))
+}
+
+/// Whether it is a CSV file, by its name.
+pub(super) fn is_table(path: &Path) -> bool {
+    path.is_file() && path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv"))
+}
+
+/// Whether a CSV file has a column of one of `names`, and none of classes.
+///
+/// Errors: if it is no CSV file.
+pub(super) fn has_column(path: &Path, names: &[&str]) -> Result<bool> {
+    let first = records(path)?.next().transpose()?.unwrap_or_default();
+    let has = |names: &[&str]| first.iter().any(|column| names.contains(&column.to_lowercase().as_str()));
+    Ok(has(names) && !has(&LABEL_NAMES))
+}
+
+/// Reads a CSV file: a line for each image, with its path and what is said of it, and perhaps with its part.
+///
+/// Columns are known by their names (case does not matter); without a header line, and for other names, the path is the
+/// column that ends like an image file and the content the only one left. Relative paths start at the CSV's folder, or at
+/// `images/` beside the CSV if the first image is only there.
+///
+/// Errors: if it cannot be read, columns are unclear, or a cell is missing or wrong; the message names the line.
+pub(super) fn rows(path: &Path, content: &Content) -> Result<Rows> {
+    let records: Vec<StringRecord> = records(path)?.collect::<Result<_>>()?;
     let first = records.first().ok_or_else(|| Error::format(path, "the file has no lines"))?;
     let has_header = !first.iter().any(looks_like_image);
     let rows = &records[usize::from(has_header)..];
     let sample = rows.first().ok_or_else(|| Error::format(path, "there is a header line, but no line for an image"))?;
-    let columns = Columns::find(if has_header { Some(first) } else { None }, sample)
-        .ok_or_else(|| Error::format(path, unclear_columns(first)))?;
+    let columns = Columns::find(has_header.then_some(first), sample, content)
+        .ok_or_else(|| Error::format(path, unclear_columns(first, content.what)))?;
     let base = base_folder(path, sample.get(columns.path).unwrap_or_default());
 
     let mut named = [Vec::new(), Vec::new(), Vec::new()];
     for row in rows {
-        let (part, source, label) = columns.read(row, &base).map_err(|message| at_line(path, row, &message))?;
-        named[part as usize].push((source, label));
+        let read = columns.read(row, &base, content);
+        let (part, source, cell) = read.map_err(|message| at_line(path, row, &message))?;
+        named[part as usize].push((source, cell));
     }
-    let [train, val, test] = named.map(|named| Dataset::from_named(path.to_owned(), named));
-    Ok(Some(Splits { train, val, test }))
+    Ok(named)
 }
 
-fn records(path: &Path) -> Result<Vec<StringRecord>> {
-    let malformed = |e: csv::Error| match e.into_kind() {
+fn records(path: &Path) -> Result<impl Iterator<Item = Result<StringRecord>>> {
+    let malformed = move |e: csv::Error| match e.into_kind() {
         csv::ErrorKind::Io(source) => Error::io("read", path, source),
         csv::ErrorKind::Utf8 { pos, .. } => {
             let line = pos.map_or(0, |pos| pos.line());
@@ -54,27 +90,28 @@ fn records(path: &Path) -> Result<Vec<StringRecord>> {
         }
         other => Error::format(path, format!("not a CSV file: {other:?}")),
     };
-    let mut reader =
+    let reader =
         ReaderBuilder::new().has_headers(false).flexible(true).trim(Trim::All).from_path(path).map_err(malformed)?;
-    reader.records().map(|record| record.map_err(malformed)).collect()
+    Ok(reader.into_records().map(move |record| record.map_err(malformed)))
 }
 
 impl Columns {
-    fn find(header: Option<&StringRecord>, sample: &StringRecord) -> Option<Self> {
+    fn find(header: Option<&StringRecord>, sample: &StringRecord, content: &Content) -> Option<Self> {
         let named = |names: &[&str]| header?.iter().position(|column| names.contains(&column.to_lowercase().as_str()));
         let path = named(&PATH_NAMES).or_else(|| sample.iter().position(looks_like_image))?;
         let split = named(&SPLIT_NAMES).filter(|&column| column != path);
-        let label = named(&LABEL_NAMES).or_else(|| {
+        let content = named(content.names).or_else(|| {
             let mut rest = (0..sample.len()).filter(|&column| column != path && Some(column) != split);
             rest.next().filter(|_| rest.next().is_none())
         })?;
-        Some(Self { path, label, split })
+        Some(Self { path, content, split })
     }
 
-    fn read(&self, row: &StringRecord, base: &Path) -> Result<(Part, Source, String), String> {
+    fn read(&self, row: &StringRecord, base: &Path, content: &Content) -> Result<(Part, Source, String), String> {
         let cell = |column: usize| row.get(column).filter(|cell| !cell.is_empty());
         let path = cell(self.path).ok_or("the path is missing")?;
-        let label = cell(self.label).ok_or("the label is missing")?;
+        let found = cell(self.content).ok_or_else(|| format!("the {} is missing", content.what))?;
+        (content.check)(found)?;
         let part = match self.split {
             None => Part::Train,
             Some(column) => {
@@ -83,7 +120,7 @@ impl Columns {
                     .ok_or_else(|| format!("split {name:?} is not one of train, val and test"))?
             }
         };
-        Ok((part, Source::File(base.join(path)), label.to_owned()))
+        Ok((part, Source::File(base.join(path)), found.to_owned()))
     }
 }
 
@@ -102,9 +139,9 @@ fn at_line(path: &Path, row: &StringRecord, message: &str) -> Error {
     Error::format(path, format!("line {line}: {message}"))
 }
 
-fn unclear_columns(first: &StringRecord) -> String {
+fn unclear_columns(first: &StringRecord, what: &str) -> String {
     format!(
-        "could not tell the path and the label column: the first line is {:?}; name them \"path\" and \"label\"",
+        "could not tell the path and the {what} column: the first line is {:?}; name them \"path\" and \"{what}\"",
         first.iter().collect::<Vec<_>>().join(",")
     )
 }

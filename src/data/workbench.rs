@@ -1,5 +1,5 @@
 use super::resize::Resizer;
-use super::{Image, Source};
+use super::{Canvas, Image, Source};
 use crate::error::Result;
 
 /// Reads, decodes and resizes pictures one after another, in memory that is used again.
@@ -11,15 +11,15 @@ pub(super) struct Workbench {
 }
 
 impl Workbench {
-    /// Writes a picture to `target`, as `[height, width, channels]`; see [`Image::fit`].
+    /// Writes a picture to `target`, brought to `canvas`; see [`Image::fit`].
     ///
     /// Errors: as [`Image::open`].
-    pub fn fit(&mut self, source: &Source, shape: [usize; 3], target: &mut [u8]) -> Result<()> {
+    pub fn fit(&mut self, source: &Source, canvas: Canvas, target: &mut [u8]) -> Result<()> {
         match source {
             Source::File(path) => self.image.read(path, &mut self.file)?,
-            Source::Stacked { .. } | Source::Tile { .. } => self.image = source.image()?,
+            Source::Stacked { .. } | Source::Tile { .. } | Source::Frames(_) => self.image = source.image()?,
         }
-        self.image.fit_to(shape, &mut self.resizer, target);
+        canvas.draw(&mut self.image, &mut self.resizer, target);
         Ok(())
     }
 }

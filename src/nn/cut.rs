@@ -1,33 +1,23 @@
 //! Networks without their end: what is left describes pictures.
 
-use std::collections::HashSet;
-
+use super::Model;
 use super::layers::{Flatten, GlobalAveragePooling1D, GlobalAveragePooling2D};
-use super::{LayerSpec, Model};
 use crate::error::{Error, Result};
 
 /// Layers that make an answer of numbers for the classes.
 const HEADS: [&str; 5] = ["dense", "cosine_dense", "conv2d", "conv1d", "conv2d_transpose"];
 
 impl Model {
-    /// The part of the network that computes the result of a layer, which is its output.
+    /// The part of the network that computes the result of a layer, which is its output; nothing in it is frozen.
     ///
     /// Errors: if there is no such layer.
-    pub fn up_to(&self, layer: &str) -> Result<Self> {
-        let mut needed = HashSet::from([layer]);
-        let mut kept: Vec<LayerSpec> = Vec::new();
-        for spec in self.layers().iter().rev() {
-            if needed.contains(spec.name.as_str()) {
-                needed.extend(spec.inputs.iter().map(String::as_str));
-                kept.push(spec.clone());
-            }
-        }
-        if kept.first().is_none_or(|spec| spec.name != layer) {
+    pub fn cut_at(&self, layer: &str) -> Result<Self> {
+        if !self.layers().iter().any(|spec| spec.name == layer) {
             let names: Vec<&str> = self.layers().iter().map(|spec| spec.name.as_str()).collect();
             return Err(Error::config(format!("there is no layer \"{layer}\"; there are {}", names.join(", "))));
         }
-        kept.reverse();
-        Self::from_parts(self.input, kept, Vec::new(), Vec::new())
+        let part = self.up_to([layer])?;
+        Self::from_parts(self.input, part.layers().to_vec(), Vec::new(), Vec::new())
     }
 
     /// The network without its last layer that has weights, and what comes after it: what describes a picture where a classifier
@@ -38,7 +28,7 @@ impl Model {
         let mut at = self.first_output();
         while let Some(spec) = at {
             if let Some(layer) = spec.layer.without_head() {
-                let mut layers = self.up_to(&spec.name)?.layers().to_vec();
+                let mut layers = self.cut_at(&spec.name)?.layers().to_vec();
                 layers.iter_mut().filter(|kept| kept.name == spec.name).for_each(|kept| kept.layer = layer.clone());
                 return Self::from_parts(self.input, layers, Vec::new(), Vec::new());
             }
@@ -48,7 +38,7 @@ impl Model {
                     true => Err(Error::config(
                         "the network has a single layer with weights: nothing before it describes a picture",
                     )),
-                    false => self.up_to(input),
+                    false => self.cut_at(input),
                 };
             }
             at = self.layers().iter().find(|other| other.name == *input);
@@ -113,8 +103,8 @@ mod tests {
     #[test]
     fn any_layer_can_be_the_last() {
         let model = zoo::build("autoencoder", [32, 32, 3], 1).unwrap();
-        assert_eq!(features(&model.up_to("code").unwrap().pooled().unwrap()), 16);
-        let message = model.up_to("cod").unwrap_err().to_string();
+        assert_eq!(features(&model.cut_at("code").unwrap().pooled().unwrap()), 16);
+        let message = model.cut_at("cod").unwrap_err().to_string();
         assert!(message.contains("no layer \"cod\"") && message.contains("code, "), "{message}");
     }
 

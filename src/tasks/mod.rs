@@ -3,6 +3,7 @@
 
 pub mod autoencode;
 pub mod classify;
+pub mod detect;
 pub mod embed;
 mod pictures;
 pub mod read;
@@ -11,13 +12,15 @@ pub mod segment;
 
 pub use autoencode::Autoencoder;
 pub use classify::{Classifier, Evaluation, Loss, Prediction, Run, Trainer};
+pub use detect::Detector;
 pub use embed::Embedder;
+pub use read::Reader;
 pub use run_task::{Answer, PredictOptions, Refinement, RunTask};
 pub use segment::Segmenter;
 
 use std::path::Path;
 
-use crate::data::has_masks;
+use crate::data::{has_masks, holds_boxes, holds_texts};
 use crate::error::{Error, Result};
 
 /// Evaluates `$body` with `$task` as the type of the task of that name; else an error.
@@ -36,6 +39,14 @@ macro_rules! with_task {
                 type $task = crate::tasks::Embedder;
                 $body
             }
+            "detect" => {
+                type $task = crate::tasks::Detector;
+                $body
+            }
+            "read" => {
+                type $task = crate::tasks::Reader;
+                $body
+            }
             "segment" => {
                 type $task = crate::tasks::Segmenter;
                 $body
@@ -52,11 +63,17 @@ pub(crate) fn unknown(name: &str) -> Error {
 }
 
 /// As `--task` says them.
-const NAMES: [&str; 4] = [Classifier::NAME, Autoencoder::NAME, Embedder::NAME, Segmenter::NAME];
+const NAMES: [&str; 6] =
+    [Classifier::NAME, Segmenter::NAME, Detector::NAME, Embedder::NAME, Autoencoder::NAME, Reader::NAME];
 
 /// What data is for, where --task does not say it.
 ///
 /// Errors: if it cannot be looked at.
 pub(crate) fn recognise(data: &Path) -> Result<&'static str> {
-    Ok(if has_masks(data) { Segmenter::NAME } else { Classifier::NAME })
+    Ok(match () {
+        () if holds_boxes(data)? => Detector::NAME,
+        () if has_masks(data) => Segmenter::NAME,
+        () if holds_texts(data)? => Reader::NAME,
+        () => Classifier::NAME,
+    })
 }

@@ -10,11 +10,12 @@ use memmap2::Mmap;
 use rayon::prelude::*;
 use tempfile::NamedTempFile;
 
+use super::super::Canvas;
 use super::super::normalize::Moments;
 use super::folder::{CacheFolder, FINISHED, UNFINISHED};
 
 /// To be raised when this layout changes, or the pixels that a file is decoded to.
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 
 /// Pixels begin at a multiple of this: the largest page size in use.
 const PAGE: u64 = 1 << 16;
@@ -27,6 +28,8 @@ struct Header {
     version: u64,
     /// `[images, height, width, channels]`.
     shape: [u64; 4],
+    /// How pictures of other sizes are brought to it.
+    fit: u64,
     /// Of path, size and time of last change of every image file.
     files: [u8; 32],
 }
@@ -35,18 +38,19 @@ struct Header {
 #[derive(Clone, Debug)]
 pub struct Contents {
     header: Header,
-    /// Of the paths and the shape alone: when a picture changes, its file in the cache is replaced.
+    /// Of the paths and the canvas alone: when a picture changes, its file in the cache is replaced.
     name: String,
 }
 
 impl Contents {
-    /// Of the image files at `paths`, brought to `shape`.
-    pub fn of(paths: &[&Path], shape: [usize; 3]) -> Self {
-        let [height, width, channels] = shape.map(|extent| extent as u64);
-        let shape = [paths.len() as u64, height, width, channels];
-        let states: Vec<_> = paths.par_iter().map(|path| (whole(path), state(path))).collect();
+    /// Of pictures, given by the files of each, brought to `canvas`.
+    pub fn of(pictures: &[&[PathBuf]], canvas: Canvas) -> Self {
+        let [height, width, channels] = canvas.shape.map(|extent| extent as u64);
+        let (shape, fit) = ([pictures.len() as u64, height, width, channels], canvas.fit_code());
+        let states: Vec<_> =
+            pictures.par_iter().flat_map_iter(|files| files.iter().map(|path| (whole(path), state(path)))).collect();
         let (mut names, mut files) = (blake3::Hasher::new(), blake3::Hasher::new());
-        names.update(cast_slice(&shape));
+        names.update(cast_slice(&shape)).update(bytes_of(&fit));
         for (path, state) in &states {
             let name = path.as_os_str().as_encoded_bytes();
             for hasher in [&mut names, &mut files] {
@@ -54,7 +58,7 @@ impl Contents {
             }
             files.update(cast_slice(state));
         }
-        let header = Header { magic: *b"ocellus\0", version: VERSION, shape, files: *files.finalize().as_bytes() };
+        let header = Header { magic: *b"ocellus\0", version: VERSION, shape, fit, files: *files.finalize().as_bytes() };
         Self { header, name: names.finalize().to_hex()[..32].to_owned() }
     }
 

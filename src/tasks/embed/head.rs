@@ -38,9 +38,9 @@ pub(crate) fn features(model: &Model, layer: Option<&str>) -> Result<Model> {
     const CODE: &str = "code";
     let has = |name: &str| model.layers().iter().any(|spec| spec.name == name);
     let cut = match layer {
-        Some(layer) => model.up_to(layer)?,
-        None if has(DIRECTION) => model.up_to(DIRECTION)?,
-        None if has(CODE) => model.up_to(CODE)?,
+        Some(layer) => model.cut_at(layer)?,
+        None if has(DIRECTION) => model.cut_at(DIRECTION)?,
+        None if has(CODE) => model.cut_at(CODE)?,
         None => model.without_head()?,
     };
     cut.pooled()
