@@ -87,7 +87,7 @@ pub fn audit(splits: &Splits, progress: &(dyn Fn() -> Result<()> + Sync)) -> Res
         for (sample, look) in data.samples.iter().zip(looks) {
             match look {
                 Ok(look) => {
-                    let class = data.classes[sample.label].clone();
+                    let class = data.classes.get(sample.label).cloned().unwrap_or_default();
                     seen.push(Seen { look, part, class, name: sample.source.to_string() });
                 }
                 Err(error) => unreadable.push(error.to_string()),
@@ -137,7 +137,7 @@ pub fn audit_decoded(parts: [Option<&Images>; 3], counts: &[usize]) -> Result<Ve
         let look = |index: usize| {
             let sample = &images.dataset().samples[index];
             let look = Look::at(images.image(index)?);
-            let class = images.dataset().classes[sample.label].clone();
+            let class = images.dataset().classes.get(sample.label).cloned().unwrap_or_default();
             Ok(Seen { look, part, class, name: sample.source.to_string() })
         };
         seen.extend((0..images.len()).into_par_iter().map(look).collect::<Result<Vec<Seen>>>()?);

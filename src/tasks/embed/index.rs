@@ -108,7 +108,9 @@ impl Index {
             return Err(wrong(format!("has a class that is none of its {}", classes.len())));
         }
         let length = |vector: &[f32]| vector.iter().map(|x| x * x).sum::<f32>().sqrt();
-        let odd = |vector: &[f32]| vector.iter().any(|x| *x != 0.0) && !((length(vector) - 1.0).abs() <= ROUNDING);
+        let odd = |vector: &[f32]| {
+            vector.iter().any(|x| *x != 0.0) && !(1.0 - ROUNDING..=1.0 + ROUNDING).contains(&length(vector))
+        };
         if let Some(at) = vectors.f32().chunks_exact(dimensions).position(odd) {
             return Err(wrong(format!("is damaged: the vector of {} is not of length 1", paths[at])));
         }

@@ -131,8 +131,8 @@ impl RunTask for Embedder {
         lines(evaluation)
     }
 
-    fn told(&self, evaluation: &Evaluation, part: &str, images: &Images) -> Result<Told> {
-        Judged { part, images, evaluation, trained: &self.classes }.told()
+    fn told(session: &mut Session<Self>, evaluation: &Evaluation, part: &str, images: &Images) -> Result<Told> {
+        Judged { part, images, evaluation, trained: &session.task().classes }.told()
     }
 
     fn predict(session: &mut Session<Self>, images: Vec<Image>, _options: &PredictOptions) -> Result<Vec<Answer>> {
