@@ -2,6 +2,7 @@
 
 mod augment;
 mod bench;
+mod card;
 mod check;
 mod compare;
 mod completions;
@@ -82,6 +83,8 @@ enum Command {
     Evaluate(evaluate::Evaluate),
     /// Say what pictures show.
     Predict(predict::Predict),
+    /// Write a run's model card: what the network is for, what it was made of, how good it was found to be.
+    Card(card::Card),
     /// Show runs side by side: settings that differ, and results.
     Compare(compare::Compare),
     /// Describe a network: layers, shapes, parameters, operations, memory.
@@ -111,6 +114,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Tune(args) => args.run(&common),
         Command::Evaluate(args) => args.run(&common),
         Command::Predict(args) => args.run(&common),
+        Command::Card(args) => args.run(&common),
         Command::Compare(args) => args.run(&common),
         Command::Summary(args) => args.run(&common),
         Command::Devices(args) => args.run(&common),

@@ -91,7 +91,8 @@ impl Predict {
 
     /// Predicts some pictures and prints a line for each, in order; returns how many could not be read.
     fn batch<T: RunTask>(&self, paths: &[PathBuf], trained: &mut Trained<T>, common: &Common) -> Result<usize> {
-        let images: Vec<Result<Image>> = paths.par_iter().map(Image::open).collect();
+        let window = trained.kept.settings.window;
+        let images: Vec<Result<Image>> = paths.par_iter().map(|path| Image::open_with(path, window)).collect();
         let read: Vec<Image> = images.iter().filter_map(|i| i.as_ref().ok().cloned()).collect();
         let answers = match read.is_empty() {
             true => Vec::new(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Annotation;
 use super::image::{Header, Image};
+use super::window::Window;
 use crate::error::{Error, Result};
 
 /// Pictures with a class each, not yet decoded. A clone shares the pixels.
@@ -16,6 +17,8 @@ pub struct Dataset {
     pub classes: Vec<String>,
     /// In file order: a CSV's lines, else sorted by path.
     pub samples: Vec<Sample>,
+    /// How values of more than 8 bits become bytes.
+    pub window: Window,
 }
 
 /// One picture and what is known of it.
@@ -27,12 +30,14 @@ pub struct Sample {
     pub label: usize,
     /// What is known besides.
     pub annotation: Annotation,
+    /// What it has in common with pictures that are no proof of it: the patient, for instance.
+    pub group: Option<Arc<str>>,
 }
 
 impl Sample {
     /// A picture of which only the class is known.
     pub fn new(source: Source, label: usize) -> Self {
-        Self { source, label, annotation: Annotation::None }
+        Self { source, label, annotation: Annotation::None, group: None }
     }
 }
 
@@ -126,7 +131,7 @@ impl Dataset {
     /// The pictures at `indices`, in that order.
     pub(super) fn subset(&self, indices: &[usize]) -> Self {
         let samples = indices.iter().map(|&index| self.samples[index].clone()).collect();
-        Self { root: self.root.clone(), classes: self.classes.clone(), samples }
+        Self { root: self.root.clone(), classes: self.classes.clone(), samples, window: self.window }
     }
 
     /// From pictures with class names; the classes are the names that occur, sorted.
@@ -135,7 +140,7 @@ impl Dataset {
         let classes: Vec<String> = names.into_iter().map(str::to_owned).collect();
         let label = |name: String| classes.binary_search(&name).expect("every name is among the classes");
         let samples = named.into_iter().map(|(source, name)| Sample::new(source, label(name))).collect();
-        Self { root, classes, samples }
+        Self { root, classes, samples, ..Self::default() }
     }
 }
 
@@ -177,8 +182,15 @@ impl Source {
     ///
     /// Errors: as [`Image::open`].
     pub fn image(&self) -> Result<Image> {
+        self.image_with(Window::default())
+    }
+
+    /// The picture in its own size and channels, with values of more than 8 bits spread by a window.
+    ///
+    /// Errors: as [`Image::open`].
+    pub fn image_with(&self, window: Window) -> Result<Image> {
         match self {
-            Self::File(path) => Image::open(path),
+            Self::File(path) => Image::open_with(path, window),
             Self::Stacked { stack, index } => Ok(stack.image(*index)),
         }
     }

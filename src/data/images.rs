@@ -4,6 +4,7 @@ use super::cache::{Cache, CacheFolder};
 use super::decoded::{Decoded, Outcome, Pictures, Progress};
 use super::image::check_shape;
 use super::normalize::Moments;
+use super::workbench::Form;
 use super::{Dataset, Image, Normalization, Normalize, Source, Splits};
 use crate::error::{Error, Result};
 
@@ -81,6 +82,7 @@ impl Images {
         progress: &Progress,
     ) -> Result<[Self; N]> {
         check_shape(shape)?;
+        let form = Form { shape, window: parts.first().map_or_else(Default::default, |part| part.window) };
         let mut samples: Vec<(usize, &Source)> = Vec::new();
         for (part, dataset) in parts.iter().enumerate() {
             samples.extend(dataset.samples.iter().map(|sample| (part, &sample.source)));
@@ -88,7 +90,7 @@ impl Images {
         // An order that does not depend on the split: then neither does the cache.
         let mut order: Vec<usize> = (0..samples.len()).collect();
         order.sort_by_key(|&at| samples[at].1.key());
-        let pictures = Pictures { sources: order.iter().map(|&at| samples[at].1).collect(), shape };
+        let pictures = Pictures { sources: order.iter().map(|&at| samples[at].1).collect(), form };
         let (decoded, outcomes) = pictures.decode(cache, folder, progress)?;
         let mut found: Vec<(usize, Outcome)> = outcomes.into_iter().enumerate().collect();
         found.sort_by_key(|&(number, _)| order[number]);
@@ -176,7 +178,8 @@ impl Images {
     ///
     /// Errors: as [`Images::image`].
     pub(super) fn read(&self, index: usize, target: &mut [u8]) -> Result<()> {
-        self.decoded.read(self.numbers[index], &self.dataset.samples[index].source, self.shape, target)
+        let form = Form { shape: self.shape, window: self.dataset.window };
+        self.decoded.read(self.numbers[index], &self.dataset.samples[index].source, form, target)
     }
 }
 

@@ -1,4 +1,5 @@
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 
@@ -10,15 +11,26 @@ const PATH_NAMES: [&str; 9] =
     ["path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img"];
 const LABEL_NAMES: [&str; 7] = ["label", "class", "target", "category", "label_name", "class_name", "labels"];
 const SPLIT_NAMES: [&str; 3] = ["split", "part", "subset"];
+const GROUP_NAMES: [&str; 6] = ["group", "patient", "patient_id", "patientid", "subject", "subject_id"];
 
 /// Which column holds what, counted from 0.
 struct Columns {
     path: usize,
     label: usize,
     split: Option<usize>,
+    group: Option<usize>,
 }
 
-/// Reads a CSV file: a line for each image, with its path and its class, and perhaps with its part (train, val, test).
+/// What a line says.
+struct Row {
+    part: Part,
+    source: Source,
+    label: String,
+    group: Option<Arc<str>>,
+}
+
+/// Reads a CSV file: a line for each image, with its path and its class, and perhaps with its part (train, val, test) and its
+/// group (the patient, for instance).
 ///
 /// Columns are known by their names (case does not matter); without a header line, and for other names, the path is the
 /// column that ends like an image file and the label the only one left. Relative paths start at the CSV's folder, or at
@@ -36,12 +48,18 @@ pub(super) fn read(path: &Path) -> Result<Option<Splits>> {
         .ok_or_else(|| Error::format(path, unclear_columns(first)))?;
     let base = base_folder(path, sample.get(columns.path).unwrap_or_default());
 
-    let mut named = [Vec::new(), Vec::new(), Vec::new()];
+    let (mut named, mut groups) = ([const { Vec::new() }; 3], [const { Vec::new() }; 3]);
     for row in rows {
-        let (part, source, label) = columns.read(row, &base).map_err(|message| at_line(path, row, &message))?;
+        let Row { part, source, label, group } =
+            columns.read(row, &base).map_err(|message| at_line(path, row, &message))?;
         named[part as usize].push((source, label));
+        groups[part as usize].push(group);
     }
     let [train, val, test] = named.map(|named| Dataset::from_named(path.to_owned(), named));
+    let [train, val, test] = [(train, 0), (val, 1), (test, 2)].map(|(mut data, part): (Dataset, usize)| {
+        data.samples.iter_mut().zip(groups[part].drain(..)).for_each(|(sample, group)| sample.group = group);
+        data
+    });
     Ok(Some(Splits { train, val, test }))
 }
 
@@ -64,14 +82,15 @@ impl Columns {
         let named = |names: &[&str]| header?.iter().position(|column| names.contains(&column.to_lowercase().as_str()));
         let path = named(&PATH_NAMES).or_else(|| sample.iter().position(looks_like_image))?;
         let split = named(&SPLIT_NAMES).filter(|&column| column != path);
+        let group = named(&GROUP_NAMES).filter(|&column| column != path);
         let label = named(&LABEL_NAMES).or_else(|| {
-            let mut rest = (0..sample.len()).filter(|&column| column != path && Some(column) != split);
+            let mut rest = (0..sample.len()).filter(|&column| ![Some(path), split, group].contains(&Some(column)));
             rest.next().filter(|_| rest.next().is_none())
         })?;
-        Some(Self { path, label, split })
+        Some(Self { path, label, split, group: group.filter(|&column| column != label) })
     }
 
-    fn read(&self, row: &StringRecord, base: &Path) -> Result<(Part, Source, String), String> {
+    fn read(&self, row: &StringRecord, base: &Path) -> Result<Row, String> {
         let cell = |column: usize| row.get(column).filter(|cell| !cell.is_empty());
         let path = cell(self.path).ok_or("the path is missing")?;
         let label = cell(self.label).ok_or("the label is missing")?;
@@ -83,7 +102,8 @@ impl Columns {
                     .ok_or_else(|| format!("split {name:?} is not one of train, val and test"))?
             }
         };
-        Ok((part, Source::File(base.join(path)), label.to_owned()))
+        let group = self.group.map(|column| cell(column).ok_or("the group is missing")).transpose()?;
+        Ok(Row { part, source: Source::File(base.join(path)), label: label.to_owned(), group: group.map(Arc::from) })
     }
 }
 
@@ -161,6 +181,17 @@ mod tests {
         assert_eq!(parts.test.samples[0].label, 1);
         let message = opened("file,class,split\n1.png,a,train\n2.png,b,fold2").unwrap_err();
         assert_eq!(message, "line 3: split \"fold2\" is not one of train, val and test");
+    }
+
+    #[test]
+    fn a_patient_column_makes_groups() {
+        let parts = opened("file,class,Patient,split\n1.png,a,p1,train\n2.png,b,p1,train\n3.png,b,p2,test").unwrap();
+        assert_eq!(parts.train.groups(), Some(vec![0, 0]));
+        assert_eq!(parts.test.samples[0].group.as_deref(), Some("p2"));
+        let two = opened("file,group,kind\n1.png,g,a\n2.png,h,b").unwrap().train;
+        assert_eq!((two.classes.clone(), two.groups()), (vec!["a".into(), "b".into()], Some(vec![0, 1])));
+        let message = opened("file,class,patient\n1.png,a,p1\n2.png,b,").unwrap_err();
+        assert_eq!(message, "line 3: the group is missing");
     }
 
     #[test]

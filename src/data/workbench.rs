@@ -1,6 +1,16 @@
 use super::resize::Resizer;
+use super::window::Window;
 use super::{Image, Source};
 use crate::error::Result;
+
+/// What pictures are brought to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Form {
+    /// `[height, width, channels]`.
+    pub shape: [usize; 3],
+    /// How values of more than 8 bits become bytes.
+    pub window: Window,
+}
 
 /// Reads, decodes and resizes pictures one after another, in memory that is used again.
 #[derive(Debug, Default)]
@@ -11,15 +21,15 @@ pub(super) struct Workbench {
 }
 
 impl Workbench {
-    /// Writes a picture to `target`, as `[height, width, channels]`; see [`Image::fit`].
+    /// Writes a picture to `target`, brought to a form; see [`Image::fit`].
     ///
     /// Errors: as [`Image::open`].
-    pub fn fit(&mut self, source: &Source, shape: [usize; 3], target: &mut [u8]) -> Result<()> {
+    pub fn fit(&mut self, source: &Source, form: Form, target: &mut [u8]) -> Result<()> {
         match source {
-            Source::File(path) => self.image.read(path, &mut self.file)?,
-            Source::Stacked { .. } => self.image = source.image()?,
+            Source::File(path) => self.image.read(path, form.window, &mut self.file)?,
+            Source::Stacked { .. } => self.image = source.image_with(form.window)?,
         }
-        self.image.fit_to(shape, &mut self.resizer, target);
+        self.image.fit_to(form.shape, &mut self.resizer, target);
         Ok(())
     }
 }

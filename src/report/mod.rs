@@ -1,8 +1,9 @@
-//! What a person reads of a run: `report.html`, `curves.svg`, `train_batch.png`, and what its task adds.
+//! What a person reads of a run: `report.html`, `model_card.md`, `curves.svg`, `train_batch.png`, and what its task adds.
 //!
 //! In come what the run folder holds, what the task tells of an evaluation ([`Told`]) and pictures; out come files that need nothing else, no network and no
 //! script. Charts are SVG by [`chart`], pages HTML by `maud`. What a run does not have, its report leaves out.
 
+mod card;
 pub mod chart;
 mod history;
 mod page;
@@ -16,6 +17,7 @@ use std::io::ErrorKind;
 use maud::Markup;
 use serde::{Deserialize, Serialize};
 
+pub use card::{About, keep_evaluation, write_card};
 pub use history::{Epoch, History};
 pub use page::{percent, section};
 pub use pictures::{contact_sheet, thumbnail};
@@ -68,6 +70,9 @@ pub struct Part {
     pub counts: Vec<usize>,
     /// Why images were left out.
     pub skipped: Vec<String>,
+    /// How many groups they are of, patients for instance, where that is known.
+    #[serde(default)]
+    pub groups: Option<usize>,
 }
 
 /// What a task tells of the best weights.
@@ -103,7 +108,8 @@ impl Part {
     /// Of decoded images.
     pub fn new(name: &str, images: &Images) -> Self {
         let skipped = images.skipped().iter().map(ToString::to_string).collect();
-        Self { name: name.to_owned(), counts: images.dataset().class_counts(), skipped }
+        let groups = images.dataset().groups().map(|groups| groups.iter().max().map_or(0, |last| last + 1));
+        Self { name: name.to_owned(), counts: images.dataset().class_counts(), skipped, groups }
     }
 }
 
@@ -131,10 +137,11 @@ impl Facts {
     }
 }
 
-/// Writes `report.html`, `curves.svg` and the files of the task.
+/// Writes `report.html`, `model_card.md`, `curves.svg` and the files of the task.
 ///
 /// Errors: if a file of the run is damaged, or one not be written.
 pub fn write(folder: &RunFolder, told: Option<Told>) -> Result<()> {
+    write_card(folder)?;
     let (kept, history) = (folder.read()?, History::read(folder.path())?);
     let report = Report { folder, kept, history, facts: Facts::read(folder)?, told };
     folder.write("report.html", page::page(&report)?.into_string().as_bytes())?;

@@ -11,10 +11,11 @@ use rayon::prelude::*;
 use tempfile::NamedTempFile;
 
 use super::super::normalize::Moments;
+use super::super::workbench::Form;
 use super::folder::{CacheFolder, FINISHED, UNFINISHED};
 
 /// To be raised when this layout changes, or the pixels that a file is decoded to.
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 
 /// Pixels begin at a multiple of this: the largest page size in use.
 const PAGE: u64 = 1 << 16;
@@ -27,7 +28,7 @@ struct Header {
     version: u64,
     /// `[images, height, width, channels]`.
     shape: [u64; 4],
-    /// Of path, size and time of last change of every image file.
+    /// Of the window, and of path, size and time of last change of every image file.
     files: [u8; 32],
 }
 
@@ -35,18 +36,22 @@ struct Header {
 #[derive(Clone, Debug)]
 pub struct Contents {
     header: Header,
-    /// Of the paths and the shape alone: when a picture changes, its file in the cache is replaced.
+    /// Of the paths and the form alone: when a picture changes, its file in the cache is replaced.
     name: String,
 }
 
 impl Contents {
-    /// Of the image files at `paths`, brought to `shape`.
-    pub fn of(paths: &[&Path], shape: [usize; 3]) -> Self {
-        let [height, width, channels] = shape.map(|extent| extent as u64);
+    /// Of the image files at `paths`, brought to a form.
+    pub fn of(paths: &[&Path], form: Form) -> Self {
+        let [height, width, channels] = form.shape.map(|extent| extent as u64);
         let shape = [paths.len() as u64, height, width, channels];
         let states: Vec<_> = paths.par_iter().map(|path| (whole(path), state(path))).collect();
         let (mut names, mut files) = (blake3::Hasher::new(), blake3::Hasher::new());
         names.update(cast_slice(&shape));
+        let window = format!("{}\0", form.window);
+        for hasher in [&mut names, &mut files] {
+            hasher.update(window.as_bytes());
+        }
         for (path, state) in &states {
             let name = path.as_os_str().as_encoded_bytes();
             for hasher in [&mut names, &mut files] {
