@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use super::Mask;
 
 /// What is known of a picture besides its class. A place is given in shares of the picture's width and height, so that it
 /// holds at any size.
@@ -7,8 +7,8 @@ pub enum Annotation {
     /// Nothing.
     #[default]
     None,
-    /// An image file of the picture's size whose pixels are classes.
-    Mask(PathBuf),
+    /// The class of each pixel.
+    Mask(Mask),
     /// Where things are.
     Boxes(Vec<BoundingBox>),
     /// What is written there.

@@ -1,5 +1,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -53,6 +54,46 @@ pub enum Source {
         /// Which one, from 0.
         index: usize,
     },
+    /// A part of an image file.
+    Tile {
+        /// The file.
+        path: PathBuf,
+        /// Which part.
+        region: Region,
+    },
+}
+
+/// A part of a picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// `[top, left]`.
+    pub at: [usize; 2],
+    /// `[height, width]`; it may go beyond the picture.
+    pub size: [usize; 2],
+    /// Rows and columns of the picture for which this part answers, where parts overlap.
+    pub owned: [Range<usize>; 2],
+}
+
+impl Region {
+    /// Parts of `tile` pixels that cover a picture, the last of a row or column moved back so that it ends where the picture
+    /// does. Each pixel is owned by one of them.
+    pub fn tiles(picture: [usize; 2], tile: [usize; 2]) -> impl Iterator<Item = Self> {
+        let along = |axis: usize| {
+            let (extent, tile) = (picture[axis], tile[axis]);
+            (0..extent)
+                .step_by(tile)
+                .map(move |start| (start.min(extent.saturating_sub(tile)), start..extent.min(start + tile)))
+        };
+        let columns: Vec<_> = along(1).collect();
+        along(0).flat_map(move |(top, rows)| {
+            let columns = columns.clone();
+            columns.into_iter().map(move |(left, owned)| Self {
+                at: [top, left],
+                size: tile,
+                owned: [rows.clone(), owned],
+            })
+        })
+    }
 }
 
 /// Many pictures of one size from one file, as IDX and CIFAR have them.
@@ -156,15 +197,16 @@ impl Source {
     pub(super) fn file(&self) -> Option<&Path> {
         match self {
             Self::File(path) => Some(path),
-            Self::Stacked { .. } => None,
+            Self::Stacked { .. } | Self::Tile { .. } => None,
         }
     }
 
     /// What pictures are sorted by, whatever part of a data set they are in.
-    pub(super) fn key(&self) -> (&Path, usize) {
+    pub(super) fn key(&self) -> (&Path, [usize; 2]) {
         match self {
-            Self::File(path) => (path, 0),
-            Self::Stacked { stack, index } => (&stack.path, *index),
+            Self::File(path) => (path, [0, 0]),
+            Self::Stacked { stack, index } => (&stack.path, [*index, 0]),
+            Self::Tile { path, region } => (path, region.at),
         }
     }
 
@@ -175,6 +217,7 @@ impl Source {
         match self {
             Self::File(path) => Header::open(path),
             Self::Stacked { stack, .. } => Ok(stack.header),
+            Self::Tile { path, region } => Ok(Header { size: region.size, ..Header::open(path)? }),
         }
     }
 
@@ -192,6 +235,7 @@ impl Source {
         match self {
             Self::File(path) => Image::open_with(path, window),
             Self::Stacked { stack, index } => Ok(stack.image(*index)),
+            Self::Tile { path, region } => Ok(Image::open_with(path, window)?.cut(region)),
         }
     }
 }
@@ -230,6 +274,7 @@ impl fmt::Display for Source {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Stacked { stack, index } => write!(f, "{}#{index}", stack.path.display()),
+            Self::Tile { path, region } => write!(f, "{}#{},{}", path.display(), region.at[0], region.at[1]),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
 
+use super::dataset::Region;
 use super::resize::Resizer;
 use super::window::{Levels, Window};
 use super::{dicom, jpeg};
@@ -134,6 +135,27 @@ impl Image {
         } else {
             resizer.resize(&self.pixels, self.size, channels, target, [height, width]);
         }
+    }
+
+    /// The same picture in 1 or 3 channels.
+    pub(super) fn fit_channels(mut self, channels: usize) -> Self {
+        if self.channels != channels {
+            self.convert(channels);
+        }
+        self
+    }
+
+    /// A part of it; beyond its edges, the nearest pixels.
+    pub fn cut(&self, region: &Region) -> Self {
+        let ([height, width], [top, left]) = (self.size, region.at);
+        let mut pixels = Vec::with_capacity(region.size[0] * region.size[1] * self.channels);
+        for y in top..top + region.size[0] {
+            for x in left..left + region.size[1] {
+                let at = (y.min(height - 1) * width + x.min(width - 1)) * self.channels;
+                pixels.extend_from_slice(&self.pixels[at..][..self.channels]);
+            }
+        }
+        Self { size: region.size, channels: self.channels, pixels }
     }
 
     fn convert(&mut self, channels: usize) {

@@ -41,14 +41,13 @@ pub fn open(path: impl AsRef<Path>) -> Result<Splits> {
 ///
 /// Errors: if nothing is recognised, a file is malformed, or there is a class that is not among `classes`.
 pub fn open_labelled(path: impl AsRef<Path>, part: Part, classes: &[String]) -> Result<Dataset> {
-    let mut splits = read(path.as_ref())?;
-    let order = [part, Part::Test, Part::Val, Part::Train];
-    let filled = order.into_iter().find(|&part| !splits.part_mut(part).is_empty());
-    splits.into_part(filled.unwrap_or(part)).with_classes(classes)
+    read(path.as_ref())?.into_part_or_other(part).with_classes(classes)
 }
 
-/// Whatever is recognised at `path`; never without any image.
-pub(super) fn read(path: &Path) -> Result<Splits> {
+/// Whatever is recognised at `path`, each part with its own classes; never without any image.
+///
+/// Errors: if nothing is recognised, or a file is malformed.
+pub fn read(path: &Path) -> Result<Splits> {
     path.metadata().map_err(|source| Error::io("read", path, source))?;
     for read in READERS {
         if let Some(splits) = read(path)? {

@@ -79,6 +79,13 @@ impl Splits {
         }
     }
 
+    /// The part asked for, else what was held out for a test, else for validation, else all there is.
+    pub fn into_part_or_other(mut self, part: Part) -> Dataset {
+        let order = [part, Part::Test, Part::Val, Part::Train];
+        let filled = order.into_iter().find(|&part| !self.part_mut(part).is_empty());
+        self.into_part(filled.unwrap_or(part))
+    }
+
     /// The part itself, to be filled.
     pub(super) fn part_mut(&mut self, part: Part) -> &mut Dataset {
         match part {

@@ -147,7 +147,7 @@ mod tests {
     fn content(data: &Dataset) -> Vec<(String, &str)> {
         let name = |source: &Source| match source {
             Source::File(path) => files::lower_name(path),
-            Source::Stacked { .. } => unreachable!("a CSV names files"),
+            _ => unreachable!("a CSV names files"),
         };
         data.samples.iter().map(|s| (name(&s.source), data.classes[s.label].as_str())).collect()
     }
@@ -198,7 +198,7 @@ mod tests {
     fn paths_start_at_the_csv_or_at_images_beside_it() {
         let base = |text: &str| match &opened(text).unwrap().train.samples[0].source {
             Source::File(path) => files::lower_name(path.parent().unwrap()),
-            Source::Stacked { .. } => unreachable!("a CSV names files"),
+            _ => unreachable!("a CSV names files"),
         };
         assert_eq!(base("only-there.png,a\nx.png,b"), "images");
         assert_ne!(base("images/only-there.png,a\nx.png,b"), "only-there.png");

@@ -27,7 +27,7 @@ impl Workbench {
     pub fn fit(&mut self, source: &Source, form: Form, target: &mut [u8]) -> Result<()> {
         match source {
             Source::File(path) => self.image.read(path, form.window, &mut self.file)?,
-            Source::Stacked { .. } => self.image = source.image_with(form.window)?,
+            Source::Stacked { .. } | Source::Tile { .. } => self.image = source.image_with(form.window)?,
         }
         self.image.fit_to(form.shape, &mut self.resizer, target);
         Ok(())

@@ -58,7 +58,7 @@ fn layer_of(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(layer, _)| layer)
 }
 
-/// Leaves the last layer out if it is for another number of classes.
+/// Leaves the last layer out if it is for another number of classes, or is not there: then what was trained is its base.
 fn without_other_head(mut loaded: Loaded, expected: &[(String, Shape)]) -> Loaded {
     let Some((last, _)) = expected.last() else { return loaded };
     let head: Vec<&(String, Shape)> = expected.iter().filter(|(name, _)| layer_of(name) == layer_of(last)).collect();
@@ -70,7 +70,8 @@ fn without_other_head(mut loaded: Loaded, expected: &[(String, Shape)]) -> Loade
             given != needed && but_last(given) == but_last(needed)
         })
     };
-    if !head.is_empty() && head.iter().all(other_classes) {
+    let missing = |(name, _): &&(String, Shape)| !loaded.tensors.contains_key(name);
+    if !head.is_empty() && (head.iter().all(other_classes) || head.iter().all(missing)) {
         loaded.replaced = Some(layer_of(last).to_owned());
         head.iter().for_each(|(name, _)| drop(loaded.tensors.remove(name)));
     }

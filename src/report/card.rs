@@ -208,18 +208,24 @@ impl Card<'_> {
             s.window,
             normalized(&self.kept)
         ));
-        let name = |part: &Part| part.name.clone();
-        let header: Vec<String> = ["class".to_owned()].into_iter().chain(self.facts.data.iter().map(name)).collect();
-        let header: Vec<&str> = header.iter().map(String::as_str).collect();
-        let numbers =
-            |count: &dyn Fn(&Part) -> usize| self.facts.data.iter().map(|part| count(part).to_string()).collect();
-        let line = |name: &str, numbers: Vec<String>| row([name.to_owned()].into_iter().chain(numbers));
-        let of_class =
-            |(i, class): (usize, &String)| line(class, numbers(&|part| part.counts.get(i).copied().unwrap_or(0)));
-        let mut rows: Vec<String> = self.kept.classes.iter().enumerate().map(of_class).collect();
-        rows.push(line("all", numbers(&|part| part.counts.iter().sum())));
-        rows.push(line("unreadable, left out", numbers(&|part| part.skipped.len())));
-        format!("{}\n\n{}", lines.join("\n"), table(&header, rows))
+        format!("{}\n\n{}", lines.join("\n"), self.counts())
+    }
+
+    /// A row for each class that was counted; of other tasks than classification these are no numbers of images.
+    fn counts(&self) -> String {
+        let parts: Vec<&Part> = self.facts.data.iter().collect();
+        let line = |name: &str, number: &dyn Fn(&Part) -> String| {
+            row([name.to_owned()].into_iter().chain(parts.iter().map(|part| number(part))))
+        };
+        let counted = parts.iter().all(|part| part.counts.len() == self.kept.classes.len());
+        let classes = self.kept.classes.iter().enumerate().filter(|_| counted);
+        let mut rows: Vec<String> = classes.map(|(i, class)| line(class, &|part| part.counts[i].to_string())).collect();
+        if counted && self.kept.settings.task == "classify" {
+            rows.push(line("all", &|part| part.counts.iter().sum::<usize>().to_string()));
+        }
+        rows.push(line("unreadable, left out", &|part| part.skipped.len().to_string()));
+        let header: Vec<&str> = std::iter::once("class").chain(parts.iter().map(|part| part.name.as_str())).collect();
+        table(&header, rows)
     }
 
     fn validation(&self) -> String {

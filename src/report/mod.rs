@@ -105,11 +105,11 @@ impl Tile {
 }
 
 impl Part {
-    /// Of decoded images.
-    pub fn new(name: &str, images: &Images) -> Self {
+    /// Of decoded images, with so many of each class; none if that is not known.
+    pub fn new(name: &str, images: &Images, counts: Vec<usize>) -> Self {
         let skipped = images.skipped().iter().map(ToString::to_string).collect();
         let groups = images.dataset().groups().map(|groups| groups.iter().max().map_or(0, |last| last + 1));
-        Self { name: name.to_owned(), counts: images.dataset().class_counts(), skipped, groups }
+        Self { name: name.to_owned(), counts, skipped, groups }
     }
 }
 

@@ -1,15 +1,21 @@
 //! What networks are trained for. A task is one folder: how the data meets the network, the head's loss and metric, what a
 //! prediction is, and how results are told. The commands see them all as [`RunTask`].
 
+pub mod autoencode;
 pub mod classify;
+mod pictures;
 pub mod read;
 mod run_task;
+pub mod segment;
 
+pub use autoencode::Autoencoder;
 pub use classify::{Classifier, Evaluation, Loss, Prediction, Run, Trainer};
 pub use run_task::{Answer, PredictOptions, Refinement, RunTask};
+pub use segment::Segmenter;
 
 use std::path::Path;
 
+use crate::data::has_masks;
 use crate::error::{Error, Result};
 
 /// Evaluates `$body` with `$task` as the type of the task of that name; else an error.
@@ -18,6 +24,14 @@ macro_rules! with_task {
         match $name {
             "classify" => {
                 type $task = crate::tasks::Classifier;
+                $body
+            }
+            "autoencode" => {
+                type $task = crate::tasks::Autoencoder;
+                $body
+            }
+            "segment" => {
+                type $task = crate::tasks::Segmenter;
                 $body
             }
             other => Err(crate::tasks::unknown(other)),
@@ -32,11 +46,11 @@ pub(crate) fn unknown(name: &str) -> Error {
 }
 
 /// As `--task` says them.
-const NAMES: [&str; 1] = [Classifier::NAME];
+const NAMES: [&str; 3] = [Classifier::NAME, Autoencoder::NAME, Segmenter::NAME];
 
 /// What data is for, where --task does not say it.
 ///
 /// Errors: if it cannot be looked at.
-pub(crate) fn recognise(_data: &Path) -> Result<&'static str> {
-    Ok(Classifier::NAME)
+pub(crate) fn recognise(data: &Path) -> Result<&'static str> {
+    Ok(if has_masks(data) { Segmenter::NAME } else { Classifier::NAME })
 }

@@ -100,6 +100,11 @@ pub trait RunTask: Task<Evaluation: Serialize> {
         1.0
     }
 
+    /// What there is of each class in a set, if that is known without reading it.
+    fn class_counts(dataset: &Dataset) -> Vec<usize> {
+        dataset.class_counts()
+    }
+
     /// How bytes become numbers.
     fn normalization(&self) -> &Normalization;
 

@@ -273,6 +273,7 @@ fn expect_sane(result: &StepResult, first: f32, learning_rate: f64) -> Result<()
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Sums {
     loss: f64,
+    #[serde(deserialize_with = "number")]
     metric: f64,
     samples: usize,
 }

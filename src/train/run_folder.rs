@@ -201,9 +201,10 @@ impl RunFolder {
         let EpochReport { epoch, step, seconds, learning_rate, train, val, images_per_s, .. } = report;
         let number = |x: Option<f64>| x.map_or(String::new(), |x| x.to_string());
         let (val_loss, val_metric) = (number(val.map(|v| v.loss)), number(val.map(|v| v.metric)));
+        let train_metric = number(Some(train.metric).filter(|m| !m.is_nan()));
         let line = format!(
-            "{epoch},{step},{seconds:.3},{learning_rate},{},{},{val_loss},{val_metric},{images_per_s:.1}\n",
-            train.loss, train.metric
+            "{epoch},{step},{seconds:.3},{learning_rate},{},{train_metric},{val_loss},{val_metric},{images_per_s:.1}\n",
+            train.loss
         );
         self.append("metrics.csv", &line)
     }

@@ -70,7 +70,7 @@ pub struct StepResult {
     pub step: u64,
     /// Mean loss before the update.
     pub loss: f32,
-    /// Sum of the metric over the pictures.
+    /// Sum of the metric over the pictures; NaN where it cannot be told of a step.
     pub metric_sum: f32,
     /// How many pictures.
     pub samples: usize,
@@ -308,12 +308,14 @@ impl<T: Task> Session<T> {
             let program = self.training.get_mut(&form).expect("it was run");
             let outputs = program.take_result()?.unwrap_or_default();
             let (Form::Whole(samples) | Form::Part(samples)) = form else { continue };
-            let [loss, metric] = outputs.as_slice() else {
-                return Err(Error::device("a training step gave no results"));
+            let (loss, metric) = match outputs.as_slice() {
+                [loss] => (loss.f32()[0], f32::NAN),
+                [loss, metric] => (loss.f32()[0], metric.f32()[0]),
+                _ => return Err(Error::device("a training step gave no results")),
             };
             self.partial.step = step;
-            self.partial.loss += share * loss.f32()[0];
-            self.partial.metric_sum += metric.f32()[0];
+            self.partial.loss += share * loss;
+            self.partial.metric_sum += metric;
             self.partial.samples += samples;
             if last {
                 done.push(std::mem::take(&mut self.partial));
@@ -455,7 +457,9 @@ fn feed(program: &mut Program, batch: &Batch, range: Range<usize>) -> Result<()>
     program.feed("rows", bytemuck::cast_slice(&batch.rows[range.clone()]))?;
     for Target { name, words } in &batch.targets {
         let each = words.len() / batch.len();
-        program.feed(name, bytemuck::cast_slice(&words[range.start * each..range.end * each]))?;
+        if program.takes(name) {
+            program.feed(name, bytemuck::cast_slice(&words[range.start * each..range.end * each]))?;
+        }
     }
     // Not every task has classes of whole pictures.
     if program.takes("labels") {

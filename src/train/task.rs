@@ -15,7 +15,7 @@ pub trait Task: Clone + Send + Sync {
     /// `[n, 32]`, `labels` i32 `[n]`, `step` i32 `[2]`: its number, and which of its pictures comes first here. Where pictures
     /// are mixed, also `mixes` f32 `[n, 8]`, `partner_labels` i32 `[n]`, `own_shares` f32 `[n]`; `labels` only if classes are
     /// of whole pictures, and what the task's [`Targets`](crate::data::Targets) fill. Outputs: the mean loss; the sum of the
-    /// metric over the pictures, NaN if it cannot be told of a step.
+    /// metric over the pictures, unless it cannot be told of a step.
     ///
     /// Errors: if network and task do not fit together.
     fn training_graph(&self, n: usize, seed: u32) -> Result<Graph>;

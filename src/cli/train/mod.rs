@@ -268,7 +268,8 @@ impl Train {
         let earlier = self.config.as_deref().map(RunFolder::settings).transpose()?;
         let data = self.data.clone().or_else(|| earlier.as_ref().and_then(|s| s.data.clone()));
         let earlier_options = earlier.as_ref().map(|s| s.options.clone()).unwrap_or_default();
-        let options = self.options.table(T::NAME, earlier_options)?;
+        let size = self.image_size.as_deref().map(image_size).transpose()?;
+        let options = self.options.table(T::NAME, earlier_options, size.or(earlier.as_ref().map(|s| s.image_size)))?;
         let splits = open_data::<T>(data.as_deref(), &options)?;
         let probe = splits.train.probe()?;
         let settings = self.settings::<T>(earlier, options, common, data, &splits.train, probe)?;
@@ -325,7 +326,7 @@ impl Train {
         let Some(path) = &kept.settings.init else { return Ok(fresh) };
         let Loaded { tensors, replaced, unexpected } = weights::load(path, &kept.model)?;
         if let Some(layer) = replaced {
-            common.say(format!("init     \"{layer}\" is for other classes there: it starts anew"));
+            common.say(format!("init     \"{layer}\" is missing or for other classes there: it starts anew"));
         }
         if !unexpected.is_empty() {
             common.say(format!("init     left out, as the network has no such: {}", unexpected.join(", ")));

@@ -28,7 +28,10 @@ impl<'a> Record<'a> {
         facts.device = session.device().name();
         facts.parameters = session.weights().parameters().entries().iter().map(|e| e.shape.elements()).sum();
         let parts = [("training", Some(&sets.train)), ("validation", sets.val.as_ref()), ("test", sets.test.as_ref())];
-        facts.data = parts.into_iter().filter_map(|(name, images)| Some(Part::new(name, images?))).collect();
+        facts.data = parts
+            .into_iter()
+            .filter_map(|(name, images)| Some(Part::new(name, images?, T::class_counts(images?.dataset()))))
+            .collect();
         facts.findings.clone_from(&sets.findings);
         facts.save(folder)?;
         let mut events = Events::create(folder.path(), progress.step + 1)?;

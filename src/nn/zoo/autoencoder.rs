@@ -5,16 +5,17 @@ use crate::ops::Padding;
 
 /// Channels of the maps, each of half the extents of the one before.
 const CHANNELS: [usize; 3] = [32, 64, 128];
+/// Of the code.
+const CODE_CHANNELS: usize = 16;
 
 /// An autoencoder of convolutions: three halvings of height and width, a code of 16 channels there (the layer `code`), and three
 /// doublings. The result is a picture like the input, from 0 to 1. 206,995 trained parameters for colour pictures; there are
 /// no classes.
 /// Source: Masci et al., 2011, <https://doi.org/10.1007/978-3-642-21735-7_7>.
 pub fn autoencoder(input: [usize; 3], _classes: usize, width: f64) -> Model {
-    const CODE: usize = 16;
     let mut chain = Chain::new(input);
     down(&mut chain, width);
-    chain.named("code", Conv2D::new(CODE, 1));
+    chain.named("code", Conv2D::new(CODE_CHANNELS, 1));
     up(&mut chain, width);
     chain.model
 }
@@ -40,6 +41,15 @@ pub fn vae(input: [usize; 3], _classes: usize, width: f64) -> Model {
     chain.put(Reshape { target_shape: map.map(|extent| extent as i64).to_vec() });
     up(&mut chain, width);
     chain.model
+}
+
+/// The way down of [`autoencoder`], with the same names, and a class for each picture: what an autoencoder has learned of
+/// pictures without classes, a classifier starts from.
+pub fn encoder(input: [usize; 3], classes: usize, width: f64) -> Model {
+    let mut chain = Chain::new(input);
+    down(&mut chain, width);
+    chain.named("code", Conv2D::new(CODE_CHANNELS, 1)).activation(Activation::Relu).put(Flatten {});
+    chain.classes("classes", classes)
 }
 
 /// From pictures to the smallest map.

@@ -9,6 +9,7 @@ mod densenet;
 mod efficientnet;
 mod keras_first;
 mod lenet;
+mod linknet;
 mod mobilenet;
 mod resnet;
 mod squeezenet;
@@ -18,13 +19,14 @@ mod vgg_small;
 mod vit;
 
 pub use alexnet::alexnet;
-pub use autoencoder::{autoencoder, vae};
+pub use autoencoder::{autoencoder, encoder, vae};
 pub use convnext::convnext_tiny;
 pub use crnn::crnn;
 pub use densenet::densenet121;
 pub use efficientnet::{efficientnet_b0, efficientnet_lite0};
 pub use keras_first::keras_first;
 pub use lenet::lenet;
+pub use linknet::linknet;
 pub use mobilenet::{mobilenet_v2, mobilenet_v3_large, mobilenet_v3_small};
 pub use resnet::{resnet18, resnet20, resnet34, resnet50, resnext50};
 pub use squeezenet::squeezenet;
@@ -91,7 +93,9 @@ pub const ENTRIES: &[Entry] = &[
     Entry { name: "vit_tiny", size: LARGE, make: Fixed(vit_tiny) },
     Entry { name: "vit_small", size: LARGE, make: Fixed(vit_small) },
     Entry { name: "unet", size: Some([256, 256]), make: Scaled(unet) },
+    Entry { name: "linknet", size: None, make: Scaled(linknet) },
     Entry { name: "autoencoder", size: None, make: Scaled(autoencoder) },
+    Entry { name: "encoder", size: None, make: Scaled(encoder) },
     Entry { name: "vae", size: None, make: Scaled(vae) },
     Entry { name: "crnn", size: Some([32, 100]), make: Scaled(crnn) },
 ];

@@ -61,6 +61,12 @@ impl AugmentRow {
         unused: [0.0; 3],
     };
 
+    /// Column and row of the image which are seen at a column and row of the view; perhaps beyond its edges.
+    pub fn source(&self, [x, y]: [f32; 2]) -> [f32; 2] {
+        let depth = 1.0 + self.column[3] * x + self.line[3] * y;
+        [self.column, self.line].map(|[a, b, shift, _]| (a * x + b * y + shift) / depth)
+    }
+
     /// The colours of the result as shares of those of the image.
     pub(super) fn colours(&self) -> [[f32; 3]; 3] {
         [self.red, self.green, self.blue]

@@ -67,6 +67,12 @@ impl Confusion {
         self.0[class][answer] += 1;
     }
 
+    /// Counts all of another's.
+    pub fn add_all(&mut self, other: &Self) {
+        let counts = self.0.iter_mut().flatten().zip(other.0.iter().flatten());
+        counts.for_each(|(sum, count)| *sum += count);
+    }
+
     /// Rows: true classes; columns: answers.
     pub fn rows(&self) -> &[Vec<u64>] {
         &self.0

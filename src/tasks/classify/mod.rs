@@ -33,12 +33,13 @@ pub use suspects::Suspect;
 pub use trade_offs::{TradeOff, Virtue};
 pub use trainer::{Loss, Run, Trainer};
 
+use super::pictures::pictures;
 use crate::data::{Batch, Mixes, Normalization, Seed};
 use crate::error::{Error, Result};
 use crate::graph::{Function, Graph, Value};
 use crate::nn::{Built, Mode, Model};
-use crate::ops::{self, AugmentRow, MixRow};
-use crate::tensor::{DType, Meta, Tensor};
+use crate::ops::{self, MixRow};
+use crate::tensor::{Meta, Tensor};
 use crate::train::{Summary, Task};
 
 /// A network that tells classes apart, with all it needs to read a picture and name what it sees.
@@ -86,14 +87,6 @@ impl Classifier {
     /// Height, width and channels of the pictures it takes.
     pub fn input(&self) -> [usize; 3] {
         self.model.input
-    }
-
-    fn preprocess(&self, graph: &mut Graph, n: usize) -> Result<Value> {
-        let [h, w, c] = self.input();
-        graph.scope("preprocessing");
-        let images = graph.input("images", Meta::new([n, h, w, c], DType::U8));
-        let rows = graph.input("rows", Meta::f32([n, AugmentRow::LEN]));
-        ops::augment(graph, images, rows, [h, w], &self.normalization.mean, &self.normalization.std)
     }
 
     /// The logits, if the last layer turns some into probabilities, and the labels.
@@ -187,7 +180,7 @@ impl Task for Classifier {
 
     fn training_graph(&self, n: usize, seed: u32) -> Result<Graph> {
         let mut graph = Graph::new();
-        let mut images = self.preprocess(&mut graph, n)?;
+        let mut images = pictures(&mut graph, n, self.input(), &self.normalization)?;
         if self.mixes {
             let rows = graph.input("mixes", Meta::f32([n, MixRow::LEN]));
             images = ops::mix(&mut graph, images, rows)?;
@@ -225,7 +218,7 @@ impl Task for Classifier {
 
     fn inference_graph(&self, n: usize) -> Result<Graph> {
         let mut graph = Graph::new();
-        let images = self.preprocess(&mut graph, n)?;
+        let images = pictures(&mut graph, n, self.input(), &self.normalization)?;
         let built = self.model.build(&mut graph, images, Mode::Inference)?;
         graph.scope("loss");
         let (logits, labels) = self.answers(&mut graph, &built, n)?;

@@ -1,0 +1,16 @@
+use crate::data::Normalization;
+use crate::error::Result;
+use crate::graph::{Graph, Value};
+use crate::ops::{self, AugmentRow};
+use crate::tensor::{DType, Meta};
+
+/// The pictures of a batch as a network takes them, f32 `[n, h, w, c]`: the inputs `images` and `rows`, changed and normalised.
+///
+/// Errors: if the normalisation is for another number of channels.
+pub(super) fn pictures(graph: &mut Graph, n: usize, input: [usize; 3], normalization: &Normalization) -> Result<Value> {
+    let [h, w, c] = input;
+    graph.scope("preprocessing");
+    let images = graph.input("images", Meta::new([n, h, w, c], DType::U8));
+    let rows = graph.input("rows", Meta::f32([n, AugmentRow::LEN]));
+    ops::augment(graph, images, rows, [h, w], &normalization.mean, &normalization.std)
+}
