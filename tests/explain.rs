@@ -6,7 +6,7 @@ use std::path::Path;
 use assert_cmd::Command;
 use image::RgbImage;
 use ocellus::device::{Device, Weights};
-use ocellus::explain::{Method, Watched, explain, faithfulness};
+use ocellus::explain::{Method, Score, Watched, explain, faithfulness};
 use ocellus::graph::{Graph, Layout};
 use ocellus::nn::{Mode, Model, Sequential};
 use ocellus::seed::Seed;
@@ -44,7 +44,7 @@ fn grad_cam_of_averaged_maps_is_the_class_activation_map() {
     for device in devices() {
         let mut watched =
             Watched::new(&model, &device, &with_weights(&model, &device, &values), 2, Some("conv2d")).unwrap();
-        let seen = watched.look(std::slice::from_ref(&picture), 2).unwrap();
+        let seen = watched.look(std::slice::from_ref(&picture), &Score::class(2, 4)).unwrap();
         let dense = values["dense.weight"].f32();
         let cam: Vec<f32> = seen.maps[0]
             .chunks(3)
@@ -53,7 +53,7 @@ fn grad_cam_of_averaged_maps_is_the_class_activation_map() {
             })
             .collect();
         let expected = ocellus::explain::Heatmap::stretched(&cam, [4, 4], [6, 6]);
-        let found = explain(&mut watched, Method::GradCam, &picture, 2, Seed(0)).unwrap();
+        let found = explain(&mut watched, Method::GradCam, &picture, &Score::class(2, 4), Seed(0)).unwrap();
         assert!(found.values.iter().any(|v| *v > 0.0));
         for (a, b) in found.values.iter().zip(&expected.values) {
             assert!((a - b).abs() < 1e-5, "{}: {a}, not {b}", device.name());
@@ -69,12 +69,13 @@ fn integrated_gradients_add_up_to_the_difference_of_the_scores() {
     let picture = noise(72);
     for device in devices() {
         let mut watched = Watched::new(&model, &device, &with_weights(&model, &device, &values), 8, None).unwrap();
-        let seen = watched.look(&[picture.clone(), vec![0.0; 72]], 1).unwrap();
+        let seen = watched.look(&[picture.clone(), vec![0.0; 72]], &Score::class(1, 3)).unwrap();
         // Differences of logits are those of the logarithms of probabilities, up to one number for all classes.
         let logit = |row: &[f32]| f64::from(row[1]).ln() - f64::from(row[0]).ln();
         let difference = logit(&seen.probabilities[0]) - logit(&seen.probabilities[1]);
         let total = |watched: &mut Watched, class: usize| -> f64 {
-            let map = explain(watched, Method::IntegratedGradients, &picture, class, Seed(0)).unwrap();
+            let score = Score::class(class, 3);
+            let map = explain(watched, Method::IntegratedGradients, &picture, &score, Seed(0)).unwrap();
             map.values.iter().map(|&v| f64::from(v)).sum()
         };
         let sum = total(&mut watched, 1) - total(&mut watched, 0);
@@ -157,6 +158,16 @@ fn a_trained_network_looks_at_the_mark() {
         }
         assert!(better > 15, "{method}: {better} of 20");
     }
+    let views = ["explain", "run", "data/across/00.png", "--maps", "--filters", "--out", "views", "--device", "cpu"];
+    let (done, _, error) = ocellus(at, &views);
+    assert!(done, "{error}");
+    for (name, tiles) in [("filters.png", 6), ("0000-00-maps.png", 12)] {
+        // 32 kernels of 3x3 and 128 maps, in squares.
+        let sheet = image::open(at.join("views").join(name)).unwrap();
+        assert_eq!(sheet.width(), tiles * 50 + 2, "{name}");
+    }
+    let page = std::fs::read_to_string(at.join("run/report.html")).unwrap();
+    assert!(page.contains("What decided") && page.contains("what speaks for"));
     let (done, _, error) = ocellus(at, &["explain", "run", "data/across/00.png", "--class", "sideways"]);
     assert!(!done);
     assert_eq!(error.trim(), "error: there is no class \"sideways\"; there are across, upright");
@@ -171,10 +182,11 @@ fn curves_run_from_the_picture_to_nothing_and_back() {
     let picture = noise(72);
     let mut watched =
         Watched::new(&model, &Device::Cpu, &with_weights(&model, &Device::Cpu, &values), 8, None).unwrap();
-    let map = explain(&mut watched, Method::Occlusion, &picture, 1, Seed(0)).unwrap();
-    let deletion = faithfulness::deletion(&mut watched, &map, &picture, 1).unwrap();
-    let insertion = faithfulness::insertion(&mut watched, &map, &picture, 1).unwrap();
-    let [whole, empty] = [picture, vec![0.0; 72]].map(|p| watched.probabilities(&[p], 1).unwrap()[0]);
+    let score = Score::class(1, 3);
+    let map = explain(&mut watched, Method::Occlusion, &picture, &score, Seed(0)).unwrap();
+    let deletion = faithfulness::deletion(&mut watched, &map, &picture, &score).unwrap();
+    let insertion = faithfulness::insertion(&mut watched, &map, &picture, &score).unwrap();
+    let [whole, empty] = [picture, vec![0.0; 72]].map(|p| watched.probabilities(&[p], &score).unwrap()[0]);
     assert_eq!((deletion.probabilities[0], *insertion.probabilities.last().unwrap()), (whole, whole));
     assert_eq!((*deletion.probabilities.last().unwrap(), insertion.probabilities[0]), (empty, empty));
 }

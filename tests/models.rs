@@ -216,6 +216,14 @@ fn zoo_networks_have_the_published_number_of_parameters() {
     // As milesial's Pytorch-UNet for one channel of results, and for three.
     assert_eq!(trained("unet", [256, 256, 3], 2), 31_037_633);
     assert_eq!(trained("unet", [250, 37, 3], 3), 31_037_633 + 2 * 65);
+    // Convolutions without bias between batch-norms: stem 49 3 32; encoders 9 (2 32 32 + 32 64 + 64 64 + ...); decoders; head.
+    let [a, b, c, d] = [32, 64, 128, 256];
+    let encoders = 9 * (2 * a * a + (a * b + b * b) + (b * c + c * c) + (c * d + d * d));
+    let decoder = |from: usize, to: usize| from * (from / 4) + 9 * (from / 4) * (from / 4) + from / 4 + (from / 4) * to;
+    let decoders = decoder(d, c) + decoder(c, b) + decoder(b, a) + decoder(a, a);
+    let norms = 2 * (a + 2 * (a + b + c + d) + (d + c + b + a) / 4 + (c + b + a + a) + a);
+    let head = 9 * a * a + (9 * a + 1) + 2;
+    assert_eq!(trained("linknet", [64, 96, 3], 2), 49 * 3 * a + encoders + decoders + norms + head);
     // Kernels 9 (3 32 + 32 64 + 64 128) down, 128 16 and 16 9 128 around the code, 9 (128 64 + 64 32 + 32 3) up; biases.
     let biases = 32 + 64 + 128 + 16 + 128 + 64 + 32 + 3;
     assert_eq!(trained("autoencoder", [30, 21, 3], 2), 93_024 + 2048 + 18_432 + 93_024 + biases);

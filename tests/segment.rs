@@ -57,7 +57,7 @@ fn scenes_are_trained_on_judged_predicted_and_exported() {
     for device in ["cpu", "gpu"] {
         let run = format!("run-{device}");
         let common = ["--device", device, "--json", "--quiet"];
-        let train = ["train", "data", "--width", "0.25", "--epochs", "12", "--batch-size", "8", "--lr", "0.01"];
+        let train = ["train", "data", "--width", "0.25", "--epochs", "24", "--batch-size", "6", "--lr", "0.01"];
         let out = ["--out", run.as_str(), "--augment", "none"];
         let lines = succeeds(at, &[&train[..], &out, &common].concat());
         let done: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
@@ -72,15 +72,20 @@ fn scenes_are_trained_on_judged_predicted_and_exported() {
         let per_class = &evaluated["per_class"];
         assert!(["0", "1", "2"].iter().all(|class| per_class[class]["iou"].as_f64().unwrap() > 0.6), "{per_class}");
 
-        let predict = ["predict", &run, "data/val/images/001.png", "--out", "drawn"];
+        let predict = ["predict", &run, "data/val/images/002.png", "--out", "drawn"];
         let said: Value = serde_json::from_str(&succeeds(at, &[&predict[..], &common].concat())).unwrap();
-        let truth = image::open(at.join("data/val/masks/001.png")).unwrap().into_luma8();
+        let truth = image::open(at.join("data/val/masks/002.png")).unwrap().into_luma8();
         let mask = image::open(at.join(said["mask"].as_str().unwrap())).unwrap().into_luma8();
         let right = mask.pixels().zip(truth.pixels()).filter(|(a, b)| a == b).count();
         assert!(right > 900, "{device}: {right} of 1024 pixels");
         assert_eq!(image::open(at.join(said["overlay"].as_str().unwrap())).unwrap().width(), 32);
         let of_square = mask.pixels().filter(|p| p[0] == 2).count() as f64 / 1024.0;
         assert!((said["classes"]["2"].as_f64().unwrap() - of_square).abs() < 1e-9);
+
+        let explain = ["explain", &run, "data/val/images/002.png", "--class", "2", "--curves", "--out", "why"];
+        let why: Value = serde_json::from_str(&succeeds(at, &[&explain[..], &common].concat())).unwrap();
+        assert!(why["score"].as_f64().unwrap() > 0.5 && at.join(why["overlay"].as_str().unwrap()).exists(), "{why}");
+        assert!(why["insertion"].as_f64().unwrap() > why["deletion"].as_f64().unwrap(), "{why}");
 
         let export = ["export", &run, "--output", "model.onnx", "--data", "data/val"];
         let checked: Value = serde_json::from_str(&succeeds(at, &[&export[..], &common].concat())).unwrap();

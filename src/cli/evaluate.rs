@@ -51,8 +51,8 @@ impl Evaluate {
         };
         let evaluation = T::refine(evaluation, Refinement::Thorough(seed));
         if let Some(part) = part.filter(|_| self.run.is_dir() && !self.tta) {
-            let (told, folder) =
-                (trained.session.task().told(&evaluation, part, &images)?, RunFolder::open(&self.run)?);
+            let told = T::told(&mut trained.session, &evaluation, part, &images)?;
+            let folder = RunFolder::open(&self.run)?;
             report::keep_evaluation(&folder, part, &evaluation)?;
             report::write(&folder, Some(told))?;
         }

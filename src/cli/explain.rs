@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::trained::Trained;
+use super::trained::{Trained, task_of};
 use super::{Common, json, print};
 use crate::data::{Image, list_images};
 use crate::error::{Error, Result};
-use crate::explain::{Heatmap, Method, Watched, explain, faithfulness};
+use crate::explain::{Heatmap, Method, Score, Watched, channels, explain, faithfulness, filters};
 use crate::interop::npy;
 use crate::interop::onnx::{Element, Values};
 use crate::seed::Seed;
-use crate::tasks::Classifier;
-use crate::tensor::Array;
+use crate::tasks::{RunTask, with_task};
+use crate::tensor::{Array, Tensor};
 
 /// Shows which pixels decided.
 #[derive(Args)]
@@ -21,7 +21,7 @@ pub(super) struct Explain {
     /// A run folder, or a weights file in one.
     run: PathBuf,
     /// Images, folders, globs.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "filters")]
     paths: Vec<PathBuf>,
     /// grad-cam, grad-cam++, integrated-gradients, smooth-grad or occlusion.
     #[arg(long, default_value_t = Method::GradCam, value_name = "NAME")]
@@ -35,6 +35,12 @@ pub(super) struct Explain {
     /// Where overlays go; without it, explanations/ in the run's folder.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Draw what the layer named by --layer, or the last with height and width, makes of each picture, a tile for each channel.
+    #[arg(long)]
+    maps: bool,
+    /// Draw the kernels of the first convolution, or of the one named by --layer; pictures need not be given.
+    #[arg(long)]
+    filters: bool,
     /// Write the numbers too, as arrays of numpy.
     #[arg(long)]
     npy: bool,
@@ -51,13 +57,16 @@ const BATCH: usize = 8;
 
 /// What is said of a picture.
 #[derive(Serialize)]
-struct Explained<'a> {
+struct Explained {
     path: String,
     /// The class that the map is for.
-    class: &'a str,
+    class: String,
     /// Its probability.
     score: f32,
     overlay: String,
+    /// A picture of the layer's channels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    maps: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     heatmap: Option<String>,
     /// Area under the probability as pixels go: the less, the better.
@@ -73,21 +82,31 @@ struct Explained<'a> {
 
 impl Explain {
     pub fn run(&self, common: &Common) -> Result<()> {
+        with_task!(task_of(&self.run)?.as_str(), T => self.run_as::<T>(common))
+    }
+
+    fn run_as<T: RunTask>(&self, common: &Common) -> Result<()> {
         let mut paths = Vec::new();
         for path in &self.paths {
             paths.extend(list_images(path)?);
         }
-        if paths.is_empty() {
+        if paths.is_empty() && !self.filters {
             return Err(Error::config("there are no images in what was given"));
         }
-        let trained = Trained::<Classifier>::open(&self.run, common)?;
+        let trained = Trained::<T>::open(&self.run, common)?;
+        let folder = self.run.is_dir().then_some(self.run.as_path()).or(self.run.parent()).unwrap_or(Path::new("."));
+        let out = self.out.clone().unwrap_or_else(|| folder.join("explanations"));
+        fs::create_dir_all(&out).map_err(|e| Error::io("create", &out, e))?;
+        if self.filters {
+            self.draw_filters(&trained, &out)?;
+        }
+        if paths.is_empty() {
+            return Ok(());
+        }
         let classes = &trained.kept.classes;
         let wanted = self.class.as_ref().map(|name| class_number(classes, name)).transpose()?;
         let mut watched = self.watched(&trained)?;
         let mut random = if self.sanity { Some(self.with_random_weights(&trained, common)?) } else { None };
-        let folder = self.run.is_dir().then_some(self.run.as_path()).or(self.run.parent()).unwrap_or(Path::new("."));
-        let out = self.out.clone().unwrap_or_else(|| folder.join("explanations"));
-        fs::create_dir_all(&out).map_err(|e| Error::io("create", &out, e))?;
         super::catch_interrupts()?;
         let mut failed = 0;
         for (number, path) in paths.iter().enumerate() {
@@ -112,15 +131,28 @@ impl Explain {
         }
     }
 
-    fn watched(&self, trained: &Trained<Classifier>) -> Result<Watched> {
+    fn watched<T: RunTask>(&self, trained: &Trained<T>) -> Result<Watched> {
         let session = &trained.session;
-        Watched::new(&session.task().model, session.device(), session.weights(), BATCH, self.layer.as_deref())
+        Watched::new(session.task().model(), session.device(), session.weights(), BATCH, self.layer.as_deref())
+    }
+
+    /// The kernels of the layer named, or of the first that is a convolution.
+    fn draw_filters<T: RunTask>(&self, trained: &Trained<T>, out: &Path) -> Result<()> {
+        let tensors = trained.session.weights().tensors()?;
+        let kernels = |(name, tensor): &&(String, Tensor)| match &self.layer {
+            Some(layer) => name.strip_prefix(layer.as_str()) == Some(".weight"),
+            None => tensor.shape().rank() == 4,
+        };
+        let found = tensors.iter().find(kernels).ok_or_else(|| Error::config("there is no such convolution"))?;
+        let path = out.join("filters.png");
+        filters(&found.1)?.save_png(&path)?;
+        print(format!("{}: kernels of {}", path.display(), found.0.trim_end_matches(".weight")))
     }
 
     /// The same network with the weights that training could have started from.
-    fn with_random_weights(&self, trained: &Trained<Classifier>, common: &Common) -> Result<Watched> {
+    fn with_random_weights<T: RunTask>(&self, trained: &Trained<T>, common: &Common) -> Result<Watched> {
         let session = &trained.session;
-        let model = &session.task().model;
+        let model = session.task().model();
         let drawn = model.initialize(Seed(common.seed.unwrap_or(0)))?;
         let weights = session.device().weights(
             (**session.weights().parameters()).clone(),
@@ -132,55 +164,61 @@ impl Explain {
     }
 
     #[expect(clippy::too_many_arguments, reason = "all that an explanation depends on")]
-    fn picture<'a>(
+    fn picture<T: RunTask>(
         &self,
         watched: &mut Watched,
         random: Option<&mut Watched>,
-        trained: &'a Trained<Classifier>,
+        trained: &Trained<T>,
         wanted: Option<usize>,
         path: &Path,
         image: Image,
         out: &Path,
         number: usize,
-    ) -> Result<Explained<'a>> {
+    ) -> Result<Explained> {
         let task = trained.session.task();
-        let fitted = image.clone().fit(task.input())?;
-        let pixels = task.normalization.apply(&fitted.pixels);
+        let fitted = image.clone().fit(task.model().input)?;
+        let pixels = task.normalization().apply(&fitted.pixels);
         let seed = Seed(0);
-        let probabilities = watched.look(std::slice::from_ref(&pixels), 0)?.probabilities.remove(0);
-        let best = (0..probabilities.len()).reduce(|a, b| if probabilities[b] > probabilities[a] { b } else { a });
-        let class = wanted.or(best).unwrap_or(0);
-        let map = explain(watched, self.method, &pixels, class, seed)?;
+        let nothing = Score::output(0, watched.outputs());
+        let probabilities = watched.look(std::slice::from_ref(&pixels), &nothing)?.probabilities.remove(0);
+        let (class, score) = task.subject(&probabilities, wanted)?;
+        let map = explain(watched, self.method, &pixels, &score, seed)?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let name = |ending: &str| out.join(format!("{number:04}-{stem}-{}.{ending}", self.method));
         let overlay = name("png");
         map.over(&image).save_png(&overlay)?;
+        let maps = self.maps.then(|| out.join(format!("{number:04}-{stem}-maps.png")));
+        if let Some(path) = &maps {
+            let seen = watched.look(std::slice::from_ref(&pixels), &score)?;
+            channels(&seen.maps[0], watched.map()).save_png(path)?;
+        }
         let heatmap = self.npy.then(|| name("npy"));
         if let Some(path) = &heatmap {
             npy::write(path, &values(&map))?;
         }
         let mut explained = Explained {
             path: path.display().to_string(),
-            class: &trained.kept.classes[class],
-            score: probabilities[class],
+            class,
+            score: score.probability(&probabilities),
             overlay: overlay.display().to_string(),
+            maps: maps.map(|path| path.display().to_string()),
             heatmap: heatmap.map(|path| path.display().to_string()),
             deletion: None,
             insertion: None,
             sanity: None,
         };
         if self.curves {
-            explained.deletion = Some(faithfulness::deletion(watched, &map, &pixels, class)?.area());
-            explained.insertion = Some(faithfulness::insertion(watched, &map, &pixels, class)?.area());
+            explained.deletion = Some(faithfulness::deletion(watched, &map, &pixels, &score)?.area());
+            explained.insertion = Some(faithfulness::insertion(watched, &map, &pixels, &score)?.area());
         }
         if let Some(random) = random {
-            explained.sanity = Some(map.rank_correlation(&explain(random, self.method, &pixels, class, seed)?));
+            explained.sanity = Some(map.rank_correlation(&explain(random, self.method, &pixels, &score, seed)?));
         }
         Ok(explained)
     }
 }
 
-impl std::fmt::Display for Explained<'_> {
+impl std::fmt::Display for Explained {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}  {}  {:.3}   {}", self.path, self.class, self.score, self.overlay)?;
         if let (Some(deletion), Some(insertion)) = (self.deletion, self.insertion) {

@@ -2,7 +2,7 @@
 //!
 //! Source: Petsiuk, Das & Saenko, RISE, 2018, <https://arxiv.org/abs/1806.07421>.
 
-use super::{Heatmap, Watched};
+use super::{Heatmap, Score, Watched};
 use crate::error::Result;
 
 /// The probability of a class as pixels go, or come, those that count most first.
@@ -26,18 +26,18 @@ impl Curve {
 /// Pixels become the mean colour, those that count most first. The faster the probability falls, the better the map.
 ///
 /// Errors: if the device is lost.
-pub fn deletion(watched: &mut Watched, map: &Heatmap, picture: &[f32], class: usize) -> Result<Curve> {
-    curve(watched, &map.ranking(), picture.to_vec(), &vec![0.0; picture.len()], class)
+pub fn deletion(watched: &mut Watched, map: &Heatmap, picture: &[f32], score: &Score) -> Result<Curve> {
+    curve(watched, &map.ranking(), picture.to_vec(), &vec![0.0; picture.len()], score)
 }
 
 /// Pixels come into an even picture of the mean colour. The faster the probability rises, the better the map.
 ///
 /// Errors: if the device is lost.
-pub fn insertion(watched: &mut Watched, map: &Heatmap, picture: &[f32], class: usize) -> Result<Curve> {
-    curve(watched, &map.ranking(), vec![0.0; picture.len()], picture, class)
+pub fn insertion(watched: &mut Watched, map: &Heatmap, picture: &[f32], score: &Score) -> Result<Curve> {
+    curve(watched, &map.ranking(), vec![0.0; picture.len()], picture, score)
 }
 
-fn curve(watched: &mut Watched, order: &[usize], start: Vec<f32>, end: &[f32], class: usize) -> Result<Curve> {
+fn curve(watched: &mut Watched, order: &[usize], start: Vec<f32>, end: &[f32], score: &Score) -> Result<Curve> {
     let [.., channels] = watched.input();
     let mut picture = start;
     let mut pictures = vec![picture.clone()];
@@ -48,7 +48,7 @@ fn curve(watched: &mut Watched, order: &[usize], start: Vec<f32>, end: &[f32], c
         }
         pictures.push(picture.clone());
     }
-    Ok(Curve { probabilities: watched.probabilities(&pictures, class)? })
+    Ok(Curve { probabilities: watched.probabilities(&pictures, score)? })
 }
 
 #[cfg(test)]

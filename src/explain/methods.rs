@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use rand_distr::{Distribution, StandardNormal};
 
-use super::{Heatmap, Watched};
+use super::{Heatmap, Score, Watched};
 use crate::error::{Error, Result};
 use crate::seed::Seed;
 
@@ -66,15 +66,15 @@ const NOISE: f32 = 0.15;
 /// Squares are an eighth of a side, and half of that apart.
 const SQUARES: usize = 8;
 
-/// How much the pixels of a picture, `[h, w, c]` as the network takes it, count for a class.
+/// How much the pixels of a picture, `[h, w, c]` as the network takes it, count for a score.
 ///
 /// Errors: if the device is lost.
-pub fn explain(watched: &mut Watched, method: Method, picture: &[f32], class: usize, seed: Seed) -> Result<Heatmap> {
+pub fn explain(watched: &mut Watched, method: Method, picture: &[f32], score: &Score, seed: Seed) -> Result<Heatmap> {
     match method {
-        Method::GradCam => class_activation(watched, picture, class, |_, gradient| {
+        Method::GradCam => class_activation(watched, picture, score, |_, gradient| {
             gradient.iter().sum::<f32>() / gradient.len() as f32
         }),
-        Method::GradCamPlusPlus => class_activation(watched, picture, class, |map, gradient| {
+        Method::GradCamPlusPlus => class_activation(watched, picture, score, |map, gradient| {
             let total: f32 = map.iter().sum();
             let share = |g: f32| {
                 let whole = 2.0 * g * g + total * g * g * g;
@@ -82,9 +82,9 @@ pub fn explain(watched: &mut Watched, method: Method, picture: &[f32], class: us
             };
             gradient.iter().map(|&g| share(g) * g.max(0.0)).sum()
         }),
-        Method::IntegratedGradients => integrated_gradients(watched, picture, class),
-        Method::SmoothGrad => smooth_grad(watched, picture, class, seed),
-        Method::Occlusion => occlusion(watched, picture, class),
+        Method::IntegratedGradients => integrated_gradients(watched, picture, score),
+        Method::SmoothGrad => smooth_grad(watched, picture, score, seed),
+        Method::Occlusion => occlusion(watched, picture, score),
     }
 }
 
@@ -92,11 +92,11 @@ pub fn explain(watched: &mut Watched, method: Method, picture: &[f32], class: us
 fn class_activation(
     watched: &mut Watched,
     picture: &[f32],
-    class: usize,
+    score: &Score,
     weight: impl Fn(&[f32], &[f32]) -> f32,
 ) -> Result<Heatmap> {
     let [h, w, channels] = watched.map();
-    let seen = watched.look(&[picture.to_vec()], class)?;
+    let seen = watched.look(&[picture.to_vec()], score)?;
     let channel = |values: &[f32], c: usize| values.iter().skip(c).step_by(channels).copied().collect::<Vec<f32>>();
     let mut sum = vec![0.0; h * w];
     for c in 0..channels {
@@ -110,10 +110,10 @@ fn class_activation(
 }
 
 /// Mean gradient of pictures, one value for each of theirs.
-fn mean_gradient(watched: &mut Watched, pictures: &[Vec<f32>], class: usize) -> Result<Vec<f32>> {
+fn mean_gradient(watched: &mut Watched, pictures: &[Vec<f32>], score: &Score) -> Result<Vec<f32>> {
     let mut sum = vec![0.0; pictures[0].len()];
     for some in pictures.chunks(watched.batch()) {
-        for gradient in watched.look(some, class)?.pixel_gradients {
+        for gradient in watched.look(some, score)?.pixel_gradients {
             sum.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += g);
         }
     }
@@ -127,19 +127,19 @@ fn by_pixel(watched: &Watched, values: &[f32], f: impl Fn(&[f32]) -> f32) -> Hea
     Heatmap { size: [height, width], values: values.chunks(channels).map(f).collect() }
 }
 
-fn integrated_gradients(watched: &mut Watched, picture: &[f32], class: usize) -> Result<Heatmap> {
+fn integrated_gradients(watched: &mut Watched, picture: &[f32], score: &Score) -> Result<Heatmap> {
     // 0 is the mean colour of what the network was trained on.
     let on_the_way = |step: usize| {
         let share = (step as f32 + 0.5) / STEPS as f32;
         picture.iter().map(|x| x * share).collect::<Vec<f32>>()
     };
     let pictures: Vec<Vec<f32>> = (0..STEPS).map(on_the_way).collect();
-    let mut values = mean_gradient(watched, &pictures, class)?;
+    let mut values = mean_gradient(watched, &pictures, score)?;
     values.iter_mut().zip(picture).for_each(|(g, x)| *g *= x);
     Ok(by_pixel(watched, &values, |pixel| pixel.iter().sum()))
 }
 
-fn smooth_grad(watched: &mut Watched, picture: &[f32], class: usize, seed: Seed) -> Result<Heatmap> {
+fn smooth_grad(watched: &mut Watched, picture: &[f32], score: &Score, seed: Seed) -> Result<Heatmap> {
     let (least, most) = picture.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(a, b), &x| (a.min(x), b.max(x)));
     let deviation = NOISE * (most - least);
     let mut random = seed.generator("smooth-grad", &[]);
@@ -148,11 +148,11 @@ fn smooth_grad(watched: &mut Watched, picture: &[f32], class: usize, seed: Seed)
         x + deviation * noise
     };
     let pictures: Vec<Vec<f32>> = (0..COPIES).map(|_| picture.iter().map(&mut noisy).collect()).collect();
-    let values = mean_gradient(watched, &pictures, class)?;
+    let values = mean_gradient(watched, &pictures, score)?;
     Ok(by_pixel(watched, &values, |pixel| pixel.iter().map(|g| g.abs()).fold(0.0, f32::max)))
 }
 
-fn occlusion(watched: &mut Watched, picture: &[f32], class: usize) -> Result<Heatmap> {
+fn occlusion(watched: &mut Watched, picture: &[f32], score: &Score) -> Result<Heatmap> {
     let [height, width, channels] = watched.input();
     let side = [height, width].map(|extent| extent.div_ceil(SQUARES).max(1));
     let starts = |extent: usize, side: usize| (0..extent).step_by(side.div_ceil(2)).collect::<Vec<usize>>();
@@ -169,11 +169,11 @@ fn occlusion(watched: &mut Watched, picture: &[f32], class: usize) -> Result<Hea
         within(square).for_each(|at| copy[at * channels..][..channels].fill(0.0));
         copy
     };
-    let whole = watched.probabilities(&[picture.to_vec()], class)?[0];
+    let whole = watched.probabilities(&[picture.to_vec()], score)?[0];
     let (mut falls, mut times) = (vec![0.0; height * width], vec![0.0_f32; height * width]);
     for some in squares.chunks(watched.batch()) {
         let copies: Vec<Vec<f32>> = some.iter().map(covered).collect();
-        for (&square, probability) in some.iter().zip(watched.probabilities(&copies, class)?) {
+        for (&square, probability) in some.iter().zip(watched.probabilities(&copies, score)?) {
             within(square).for_each(|at| {
                 falls[at] += whole - probability;
                 times[at] += 1.0;

@@ -1,3 +1,4 @@
+use super::Score;
 use crate::device::{Device, Program, Weights};
 use crate::error::{Error, Result};
 use crate::graph::{Ending, Graph, Value};
@@ -5,8 +6,8 @@ use crate::nn::{Mode, Model};
 use crate::ops;
 use crate::tensor::{DType, Meta};
 
-/// A classifier of which one sees, beside its answers, what they change by: the gradient of a class's score with respect to the
-/// pixels, and to a map within.
+/// A network of which one sees, beside its answers, what they change by: the gradient of a score with respect to the pixels, and
+/// to a map within.
 pub struct Watched {
     program: Program,
     n: usize,
@@ -17,7 +18,7 @@ pub struct Watched {
 
 /// What was seen of some pictures, one after the other.
 pub struct Seen {
-    /// Of every class, for each picture.
+    /// As the network gives them, for each picture.
     pub probabilities: Vec<Vec<f32>>,
     /// Gradient of the score with respect to the pixels `[h, w, c]`, for each picture.
     pub pixel_gradients: Vec<Vec<f32>>,
@@ -38,12 +39,8 @@ impl Watched {
         let pixels = graph.input("pixels", Meta::f32([n, h, w, c]));
         let built = model.build(&mut graph, pixels, Mode::Inference)?;
         let logits = built.logits.unwrap_or(built.output);
-        let outputs = graph.shape(logits).last();
-        if graph.shape(logits).dims() != [n, outputs] {
-            return Err(Error::config(
-                "only classifiers can be explained so far: this network gives maps or sequences",
-            ));
-        }
+        let shape = graph.shape(logits).clone();
+        let (outputs, classes) = (shape.elements() / n, shape.last());
         let map = match layer {
             Some(name) => {
                 let at = model.layers().iter().position(|spec| spec.name == name);
@@ -56,11 +53,12 @@ impl Watched {
             return Err(Error::config(format!("layer \"{name}\" has no height and width: choose one before it")));
         };
         // How much each output counts for the score.
-        let wanted = graph.input("wanted", Meta::f32([n, outputs]));
+        let axes: Vec<usize> = (0..shape.rank()).collect();
+        let wanted = graph.input("wanted", Meta::f32(shape));
         let scores = ops::mul(&mut graph, logits, wanted)?;
-        let score = ops::sum(&mut graph, scores, &[0, 1], false)?;
+        let score = ops::sum(&mut graph, scores, &axes, false)?;
         let gradients = graph.differentiate(score, &[pixels, map])?;
-        let probabilities = match (model.ends_in_probabilities(), outputs) {
+        let probabilities = match (model.ends_in_probabilities(), classes) {
             (true, _) => built.output,
             (false, 1) => ops::sigmoid(&mut graph, logits)?,
             (false, _) => ops::softmax(&mut graph, logits)?,
@@ -73,6 +71,11 @@ impl Watched {
         }
         let program = device.compile(&graph, weights, Ending::Nothing)?;
         Ok(Self { program, n, input: model.input, outputs, map: [map_h, map_w, channels] })
+    }
+
+    /// How many logits it gives of a picture.
+    pub fn outputs(&self) -> usize {
+        self.outputs
     }
 
     /// Pictures that are shown at a time.
@@ -90,19 +93,15 @@ impl Watched {
         self.map
     }
 
-    /// Shows pictures `[h, w, c]`, as many as [`Watched::batch`] or fewer; the score is that of `class` for all of them.
+    /// Shows pictures `[h, w, c]`, as many as [`Watched::batch`] or fewer; the score is the same for all of them.
     ///
     /// Errors: if the device is lost.
-    pub fn look(&mut self, pictures: &[Vec<f32>], class: usize) -> Result<Seen> {
+    pub fn look(&mut self, pictures: &[Vec<f32>], score: &Score) -> Result<Seen> {
         let [h, w, c] = self.input;
         let mut pixels: Vec<f32> = pictures.concat();
         pixels.resize(self.n * h * w * c, 0.0);
-        let row: Vec<f32> = match self.outputs {
-            // One logit speaks for the second of two classes, and against the first.
-            1 => vec![if class == 1 { 1.0 } else { -1.0 }],
-            outputs => (0..outputs).map(|i| if i == class { 1.0 } else { 0.0 }).collect(),
-        };
-        let wanted = row.repeat(self.n);
+        debug_assert_eq!(score.weights().len(), self.outputs);
+        let wanted = score.weights().repeat(self.n);
         let inputs = [("pixels", bytemuck::cast_slice(&pixels)), ("wanted", bytemuck::cast_slice(&wanted))];
         let results = self.program.execute(&inputs)?;
         let each = |i: usize| -> Vec<Vec<f32>> {
@@ -110,22 +109,16 @@ impl Watched {
             let length = results[i].shape().elements() / self.n;
             results[i].f32().chunks(length).take(pictures.len()).map(<[f32]>::to_vec).collect()
         };
-        let both = |row: Vec<f32>| if let [p] = row[..] { vec![1.0 - p, p] } else { row };
-        Ok(Seen {
-            probabilities: each(0).into_iter().map(both).collect(),
-            pixel_gradients: each(1),
-            maps: each(2),
-            map_gradients: each(3),
-        })
+        Ok(Seen { probabilities: each(0), pixel_gradients: each(1), maps: each(2), map_gradients: each(3) })
     }
 
-    /// The probability of a class for each of any number of pictures.
+    /// The probability behind a score for each of any number of pictures.
     ///
     /// Errors: if the device is lost.
-    pub fn probabilities(&mut self, pictures: &[Vec<f32>], class: usize) -> Result<Vec<f32>> {
+    pub fn probabilities(&mut self, pictures: &[Vec<f32>], score: &Score) -> Result<Vec<f32>> {
         let mut found = Vec::with_capacity(pictures.len());
         for some in pictures.chunks(self.n) {
-            found.extend(self.look(some, class)?.probabilities.iter().map(|row| row[class]));
+            found.extend(self.look(some, score)?.probabilities.iter().map(|row| score.probability(row)));
         }
         Ok(found)
     }

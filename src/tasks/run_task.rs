@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::data::{Batch, Dataset, Image, Images, Loader, Normalization, Part, Probe, Seed, Splits, Targets};
 use crate::error::{Error, Result};
+use crate::explain::Score;
 use crate::graph::{self, Graph};
 use crate::nn::Model;
 use crate::report::Told;
@@ -130,8 +131,16 @@ pub trait RunTask: Task<Evaluation: Serialize> {
 
     /// Results as parts of a report on `images`, the `part` of the data, in the evaluation's order.
     ///
-    /// Errors: if a picture can no longer be read.
-    fn told(&self, evaluation: &Self::Evaluation, part: &str, images: &Images) -> Result<Told>;
+    /// Errors: if a picture can no longer be read, or the device fails.
+    fn told(session: &mut Session<Self>, evaluation: &Self::Evaluation, part: &str, images: &Images) -> Result<Told>;
+
+    /// What is explained of a picture of which the network gave these probabilities: in words, and as a score of its logits. It
+    /// is `class`, or what the network says.
+    ///
+    /// Errors: if there is nothing to explain.
+    fn subject(&self, _probabilities: &[f32], _class: Option<usize>) -> Result<(String, Score)> {
+        Err(Error::config(format!("networks that {} give no classes that could be explained", Self::NAME)))
+    }
 
     /// What the network says of pictures, given in their own size.
     ///

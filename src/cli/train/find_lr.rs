@@ -64,7 +64,7 @@ impl FindLr {
         splits.val.samples.clear();
         splits.test.samples.clear();
         let model = self.train.model::<T>(&settings, splits.train.classes.len())?;
-        let sets = Sets::load(splits, &settings, common)?;
+        let sets = Sets::load::<T>(splits, &settings, common)?;
         let kept = self.train.kept::<T>(settings, model, &sets, &device)?;
         let initial = self.train.initial(&kept, common)?;
         let (mut session, _) = session::<T>(&kept, &device, sets.train.len())?;

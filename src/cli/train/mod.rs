@@ -244,7 +244,7 @@ impl Train {
         let kept = Kept { settings, model, classes, normalization };
         T::of_run(&kept)?;
         let Kept { settings, model, .. } = kept;
-        let sets = Sets::load(splits, &settings, common)?;
+        let sets = Sets::load::<T>(splits, &settings, common)?;
         if settings.calibrate && sets.val.is_none() {
             return Err(Error::config("--calibrate needs validation images: do without --val 0"));
         }
@@ -307,7 +307,7 @@ impl Train {
         adopt(&device, &folder, common)?;
         let splits = open_data::<T>(kept.settings.data.as_deref(), &kept.settings.options)?;
         let splits = validation_part::<T>(splits, &kept.settings)?;
-        let sets = Sets::load(splits, &kept.settings, common)?;
+        let sets = Sets::load::<T>(splits, &kept.settings, common)?;
         if sets.train.dataset().classes != kept.classes {
             return Err(Error::format(folder.path(), "the data has other classes than when the run began"));
         }

@@ -186,7 +186,7 @@ impl<T: RunTask> Running<T> {
         let evaluation = evaluation.map(|evaluation| T::refine(evaluation, Refinement::Quick));
         let judged = part.zip(evaluation.as_ref());
         judged.map_or(Ok(()), |((part, _), evaluation)| report::keep_evaluation(folder, part, evaluation))?;
-        let told = judged.map(|((part, images), evaluation)| session.task().told(evaluation, part, images));
+        let told = judged.map(|((part, images), evaluation)| T::told(session, evaluation, part, images));
         report::write(folder, told.transpose()?)?;
         if common.json {
             return print(json(&Event::Done {

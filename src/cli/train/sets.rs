@@ -62,7 +62,7 @@ pub(super) struct Sets {
 }
 
 impl Sets {
-    pub fn load(splits: Splits, settings: &Settings, common: &Common) -> Result<Self> {
+    pub fn load<T: RunTask>(splits: Splits, settings: &Settings, common: &Common) -> Result<Self> {
         let [h, w] = settings.image_size;
         let total = (splits.train.len() + splits.val.len() + splits.test.len()) as u64;
         let bar = progress::bar(common, total, "reading");
@@ -76,7 +76,7 @@ impl Sets {
         let train = train.ok_or_else(|| Error::config("there are no training images"))?;
         bar.finish_and_clear();
         let parts = [Some(train.as_ref()), val.as_deref(), test.as_deref()];
-        let findings = audit_decoded(parts)?;
+        let findings = audit_decoded(parts, &T::class_counts(train.dataset()))?;
         let sets = Self { train, val, test, findings };
         sets.report(common);
         Ok(sets)

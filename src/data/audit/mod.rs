@@ -100,7 +100,7 @@ pub fn audit(splits: &Splits, progress: &(dyn Fn() -> Result<()> + Sync)) -> Res
         findings.push(Finding::serious(format!("{} cannot be read", images(unreadable.len())), unreadable));
     }
     findings.extend(leaked_groups(parts));
-    findings.extend(in_common(&seen, &splits.train));
+    findings.extend(in_common(&seen, &splits.train.classes, &splits.train.class_counts()));
     findings.extend(oddities::find(&seen));
     let counts = |(name, data): (&'static str, &Dataset)| PartCounts { name, counts: data.class_counts() };
     let sizes = [0, 1].map(|axis| extremes(seen.iter().map(|s| s.look.size[axis]).collect()));
@@ -124,11 +124,11 @@ pub fn audit(splits: &Splits, progress: &(dyn Fn() -> Result<()> + Sync)) -> Res
 /// Pictures among which looking for copies takes no more than a second or two.
 const MOST_AT_ONCE: usize = 30_000;
 
-/// What can be told at once of pictures as the network sees them: imbalance, and copies, unless there are very many
-/// pictures or the decoded are not kept.
+/// What can be told at once of pictures as the network sees them: imbalance of training pictures, of which there are `counts` of
+/// each class, and copies, unless there are very many pictures or the decoded are not kept.
 ///
 /// Errors: if a picture can no longer be read.
-pub fn audit_decoded(parts: [Option<&Images>; 3]) -> Result<Vec<Finding>> {
+pub fn audit_decoded(parts: [Option<&Images>; 3], counts: &[usize]) -> Result<Vec<Finding>> {
     let mut seen = Vec::new();
     let few = parts.iter().flatten().map(|images| images.len()).sum::<usize>() <= MOST_AT_ONCE;
     for (part, images) in parts.into_iter().enumerate() {
@@ -142,7 +142,8 @@ pub fn audit_decoded(parts: [Option<&Images>; 3]) -> Result<Vec<Finding>> {
     }
     let none = Dataset::default();
     let leaked = leaked_groups(parts.map(|part| part.map_or(&none, Images::dataset)));
-    Ok(leaked.into_iter().chain(parts[0].map_or(Vec::new(), |train| in_common(&seen, train.dataset()))).collect())
+    let common = parts[0].map_or(Vec::new(), |train| in_common(&seen, &train.dataset().classes, counts));
+    Ok(leaked.into_iter().chain(common).collect())
 }
 
 /// Groups that a network could know from training.
@@ -154,15 +155,15 @@ fn leaked_groups(parts: [&Dataset; 3]) -> Option<Finding> {
     };
     let lines: Vec<String> = shared(parts).into_iter().map(line).collect();
     let title = format!(
-        "{} in more than one part: results on such pictures are better than on those of others",
+        "{} in more than one part: results on their images may flatter",
         counted(lines.len(), "group stands", "groups stand")
     );
     (!lines.is_empty()).then(|| Finding::serious(title, lines))
 }
 
-fn in_common(seen: &[Seen], train: &Dataset) -> Vec<Finding> {
+fn in_common(seen: &[Seen], classes: &[String], counts: &[usize]) -> Vec<Finding> {
     let groups = duplicates::groups(&seen.iter().map(|s| &s.look.fingerprint).collect::<Vec<_>>());
-    [copies(seen, &groups, &train.classes), imbalance(train)].concat()
+    [copies(seen, &groups, classes), imbalance(classes, counts)].concat()
 }
 
 fn copies(seen: &[Seen], groups: &[Group], classes: &[String]) -> Vec<Finding> {
@@ -203,9 +204,8 @@ const IMBALANCE: usize = 3;
 /// Training pictures of a class below which it is told.
 const FEW: usize = 10;
 
-fn imbalance(train: &Dataset) -> Vec<Finding> {
-    let counts = train.class_counts();
-    let classes = || train.classes.iter().zip(counts.iter().copied());
+fn imbalance(classes: &[String], counts: &[usize]) -> Vec<Finding> {
+    let classes = || classes.iter().zip(counts.iter().copied());
     let mut findings = Vec::new();
     let (Some(largest), Some(smallest)) = (classes().max_by_key(|c| c.1), classes().min_by_key(|c| c.1)) else {
         return findings;

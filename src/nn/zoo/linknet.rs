@@ -4,7 +4,7 @@ use crate::nn::{Activation, Model, Pair};
 use crate::ops::Padding;
 
 /// LinkNet with half the channels of the original and a plain pair of convolutions in place of each two residual blocks: a light
-/// network for maps of classes, 2,896,169 trained parameters for two classes on colour pictures. Five halvings, as many
+/// network for maps of classes, 1,278,507 trained parameters for two classes on colour pictures. Five halvings, as many
 /// doublings, and sums with the maps from the way down. Extents that are no multiples of 32 are interpolated on the way up.
 ///
 /// The result has the pictures' height and width: for two classes the probability of the second, else one for each class.

@@ -19,7 +19,7 @@ pub use threshold::Threshold;
 use super::pictures::pictures;
 use crate::data::{Batch, Normalization};
 use crate::error::{Error, Result};
-use crate::graph::{Function, Graph, Value};
+use crate::graph::{Graph, Value};
 use crate::nn::{Built, Mode, Model};
 use crate::ops;
 use crate::tensor::{Meta, Tensor};
@@ -78,24 +78,17 @@ impl Autoencoder {
             let message = format!("makes {found} of pictures {wanted}: take autoencoder or vae, or end in a picture");
             return Err(Error::shape("network", message));
         }
-        let each = match self.options.loss {
-            ReconstructionLoss::Mse => squared(graph, built.output, originals)?,
-            ReconstructionLoss::Mae => {
-                let difference = ops::sub(graph, built.output, originals)?;
-                ops::unary(graph, Function::Abs, difference)?
-            }
+        let variational = self.model.layers().iter().any(|spec| spec.layer.type_name() == "sampling");
+        let usual = if variational { ReconstructionLoss::Bce } else { ReconstructionLoss::Mse };
+        match self.options.loss.unwrap_or(usual) {
+            ReconstructionLoss::Mse => ops::mean_squared_error(graph, built.output, originals),
+            ReconstructionLoss::Mae => ops::mean_absolute_error(graph, built.output, originals),
             ReconstructionLoss::Bce => match built.logits {
-                Some(logits) => ops::binary_cross_entropy_with_logits(graph, logits, originals)?,
-                None => ops::binary_cross_entropy(graph, built.output, originals)?,
+                Some(logits) => ops::binary_cross_entropy_with_logits(graph, logits, originals),
+                None => ops::binary_cross_entropy(graph, built.output, originals),
             },
-        };
-        ops::mean(graph, each, &[1, 2, 3], false)
+        }
     }
-}
-
-fn squared(graph: &mut Graph, a: Value, b: Value) -> Result<Value> {
-    let difference = ops::sub(graph, a, b)?;
-    ops::mul(graph, difference, difference)
 }
 
 impl Task for Autoencoder {
@@ -141,8 +134,7 @@ impl Task for Autoencoder {
         let losses = self.losses(&mut graph, &built, originals)?;
         graph.output("losses", losses);
         graph.output("pictures", built.output);
-        let errors = squared(&mut graph, built.output, originals)?;
-        let errors = ops::mean(&mut graph, errors, &[1, 2, 3], false)?;
+        let errors = ops::mean_squared_error(&mut graph, built.output, originals)?;
         graph.output("errors", errors);
         Ok(graph)
     }

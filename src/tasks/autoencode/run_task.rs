@@ -78,6 +78,10 @@ impl RunTask for Autoencoder {
         Err(Error::config("--class-weights auto is not for --task autoencode: there are no classes in the loss"))
     }
 
+    fn class_counts(_dataset: &Dataset) -> Vec<usize> {
+        Vec::new()
+    }
+
     fn normalization(&self) -> &Normalization {
         &self.normalization
     }
@@ -109,7 +113,7 @@ impl RunTask for Autoencoder {
         lines
     }
 
-    fn told(&self, evaluation: &Evaluation, part: &str, images: &Images) -> Result<Told> {
+    fn told(_session: &mut Session<Self>, evaluation: &Evaluation, part: &str, images: &Images) -> Result<Told> {
         report::told(evaluation, part, images)
     }
 

@@ -8,6 +8,7 @@ use crate::data::{
     self, Augment, Batch, Dataset, Image, Images, Loader, Normalization, Part, Probe, Splits, open_labelled,
 };
 use crate::error::Result;
+use crate::explain::Score;
 use crate::graph::{Graph, Value};
 use crate::nn::Model;
 use crate::report::Told;
@@ -145,8 +146,18 @@ impl RunTask for Classifier {
         super::lines::lines(evaluation)
     }
 
-    fn told(&self, evaluation: &Evaluation, part: &str, images: &Images) -> Result<Told> {
-        Judged { part, images, evaluation, classes: &self.classes }.told()
+    fn told(session: &mut Session<Self>, evaluation: &Evaluation, part: &str, images: &Images) -> Result<Told> {
+        Judged { part, images, evaluation, classes: &session.task().classes }.told(session)
+    }
+
+    fn subject(&self, probabilities: &[f32], class: Option<usize>) -> Result<(String, Score)> {
+        let outputs = probabilities.len();
+        let said = match probabilities {
+            [second] => usize::from(*second > 0.5),
+            several => super::most_probable(several),
+        };
+        let class = class.unwrap_or(said);
+        Ok((self.classes[class].clone(), Score::class(class, outputs)))
     }
 
     fn predict(session: &mut Session<Self>, images: Vec<Image>, options: &PredictOptions) -> Result<Vec<Answer>> {

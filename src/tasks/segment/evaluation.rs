@@ -56,7 +56,7 @@ pub struct ClassMetrics {
 }
 
 impl ClassMetrics {
-    /// Of each class.
+    /// Of each class. Pixels of the class that is ignored have been left out.
     pub fn of(confusion: &Confusion) -> Vec<Self> {
         let rows = confusion.rows();
         let class = |(i, class): (usize, crate::tasks::classify::ClassMetrics)| {

@@ -17,7 +17,7 @@ pub use options::{MaskLoss, Options};
 
 use crate::data::{Batch, Normalization, UNLABELLED};
 use crate::error::{Error, Result};
-use crate::graph::{Function, Graph, Value};
+use crate::graph::{Function, Graph, Term, Value};
 use crate::nn::{Built, Mode, Model};
 use crate::ops;
 use crate::tensor::{Meta, Tensor};
@@ -143,7 +143,8 @@ impl Segmenter {
         ops::reshape(graph, chosen, [pixels])
     }
 
-    /// One minus the mean Dice coefficient over the classes, of each picture [n]; of two classes that of the second.
+    /// One minus the mean Dice coefficient over the classes that are in a picture, of each picture [n]; of two classes that of the
+    /// second.
     fn dice(&self, graph: &mut Graph, logits: Value, ids: Value, n: usize) -> Result<Value> {
         let (channels, classes) = (graph.shape(logits).last(), self.classes.len());
         let rows = graph.shape(ids).elements() / n;
@@ -163,35 +164,40 @@ impl Segmenter {
         let both = ops::mul(graph, probabilities, targets)?;
         let [both, said, are] = [total(both, graph)?, total(probabilities, graph)?, total(targets, graph)?];
         let sums = ops::add(graph, said, are)?;
-        let misses = ops::formula(graph, &dice_loss(), &[both, sums])?;
-        ops::mean(graph, misses, &[1], false)
+        let misses = ops::formula(graph, &dice_loss(), &[both, sums, are])?;
+        let misses = ops::sum(graph, misses, &[1], false)?;
+        let present = ops::apply(graph, are, |are| are.with(Function::Min, 1.0))?;
+        let present = ops::sum(graph, present, &[1], false)?;
+        ops::formula(graph, &mean_of(), &[misses, present])
     }
 
     /// The answer for each pixel of a picture, from its probabilities.
-    pub(super) fn answers(&self, probabilities: &[f32], threshold: f32) -> Vec<u8> {
-        let channels = probabilities.len() / self.pixels_of(probabilities);
-        probabilities.chunks_exact(channels).map(|row| most_probable(row, threshold)).collect()
-    }
-
-    fn pixels_of(&self, probabilities: &[f32]) -> usize {
+    fn answers(&self, probabilities: &[f32], threshold: f32) -> Vec<u8> {
         let [h, w, _] = self.model.input;
-        debug_assert_eq!(probabilities.len() % (h * w), 0);
-        h * w
+        let channels = probabilities.len() / (h * w);
+        probabilities.chunks_exact(channels).map(|row| self.most_probable(row, threshold)).collect()
+    }
+
+    /// The class of a row of probabilities, never the one that is ignored; of two classes the second from `threshold` on.
+    fn most_probable(&self, row: &[f32], threshold: f32) -> u8 {
+        if let [second] = row {
+            return u8::from(*second >= threshold);
+        }
+        let classes = (0..row.len()).filter(|&class| self.ignored.map(usize::from) != Some(class));
+        classes.reduce(|best, class| if row[class] > row[best] { class } else { best }).unwrap_or(0) as u8
     }
 }
 
-/// The class of a row of probabilities; of two classes the second from `threshold` on.
-fn most_probable(row: &[f32], threshold: f32) -> u8 {
-    match row {
-        [second] => u8::from(*second >= threshold),
-        row => (1..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best }) as u8,
-    }
+/// `1 - (2 both + 1) / (sums + 1)`, and 0 for a class that is not in the picture.
+fn dice_loss() -> Term {
+    let [both, sums, are] = [0, 1, 2].map(Term::Input);
+    are.with(Function::Min, 1.0) * (1.0 - (both * 2.0 + 1.0) / (sums.with(Function::Max, 0.0) + 1.0))
 }
 
-/// `1 - (2 both + 1) / (sums + 1)`.
-fn dice_loss() -> crate::graph::Term {
-    let [both, sums] = [0, 1].map(crate::graph::Term::Input);
-    1.0 - (both * 2.0 + 1.0) / (sums + 1.0)
+/// A sum over so many, which may be none.
+fn mean_of() -> Term {
+    let [sum, count] = [0, 1].map(Term::Input);
+    sum / count.with(Function::Max, 1.0)
 }
 
 /// Mean of each picture's losses by their weights [n]; 0 where nothing counts.
@@ -203,7 +209,7 @@ fn weighted_means(graph: &mut Graph, losses: Value, weights: Value, n: usize) ->
         ops::sum(graph, values, &[1], false)
     };
     let [sums, weights] = [total(weighted, graph)?, total(weights, graph)?];
-    let weights = ops::apply(graph, weights, |w| w + f32::EPSILON)?;
+    let weights = ops::apply(graph, weights, |w| w.with(Function::Max, f32::EPSILON))?;
     ops::div(graph, sums, weights)
 }
 

@@ -30,7 +30,7 @@ pub struct Options {
 pub struct MaskLoss {
     /// Mean cross-entropy of the pixels.
     pub cross_entropy: bool,
-    /// One minus the Dice coefficient of probabilities and classes, mean over the classes (Milletari, Navab & Ahmadi 2016,
+    /// One minus the Dice coefficient of probabilities and classes, mean over the classes in a picture (Milletari, Navab & Ahmadi 2016,
     /// <https://arxiv.org/abs/1606.04797>).
     pub dice: bool,
     /// Cross-entropy of each pixel times the square of the probability of not being its class (Lin et al. 2017,

@@ -8,6 +8,7 @@ use super::tiles::probabilities;
 use super::{EVEN, Evaluation, Options, Segmenter, drawing, report};
 use crate::data::{Augment, Batch, Dataset, Image, Images, Normalization, Part, Probe, Splits, Targets, open_masks};
 use crate::error::{Error, Result};
+use crate::explain::Score;
 use crate::graph::{Graph, Value};
 use crate::nn::Model;
 use crate::report::Told;
@@ -114,8 +115,22 @@ impl RunTask for Segmenter {
         lines
     }
 
-    fn told(&self, evaluation: &Evaluation, part: &str, images: &Images) -> Result<Told> {
-        report::told(self, evaluation, part, images)
+    fn told(session: &mut Session<Self>, evaluation: &Evaluation, part: &str, images: &Images) -> Result<Told> {
+        report::told(session.task(), evaluation, part, images)
+    }
+
+    /// The mean logit of a class over the pixels that are said to be of it: without one, over the largest but the first of two.
+    fn subject(&self, probabilities: &[f32], class: Option<usize>) -> Result<(String, Score)> {
+        let answers = self.answers(probabilities, EVEN);
+        let size = |class: usize| answers.iter().filter(|&&answer| usize::from(answer) == class).count();
+        let classes = usize::from(self.classes.len() == 2)..self.classes.len();
+        let class = class.or_else(|| classes.max_by_key(|&class| size(class))).unwrap_or(0);
+        let places: Vec<bool> = answers.iter().map(|&answer| usize::from(answer) == class).collect();
+        if !places.contains(&true) {
+            let message = format!("no pixel is said to be {}: name another --class", self.classes[class]);
+            return Err(Error::config(message));
+        }
+        Ok((self.classes[class].clone(), Score::places(&places, class, probabilities.len() / places.len())))
     }
 
     fn predict(session: &mut Session<Self>, images: Vec<Image>, options: &PredictOptions) -> Result<Vec<Answer>> {
@@ -128,7 +143,7 @@ fn predict(session: &mut Session<Segmenter>, image: Image, options: &PredictOpti
     let task = session.task();
     let threshold = options.threshold.unwrap_or(EVEN);
     let answers: Vec<u8> =
-        map.values.chunks_exact(map.channels).map(|row| super::most_probable(row, threshold)).collect();
+        map.values.chunks_exact(map.channels).map(|row| task.most_probable(row, threshold)).collect();
     let mut counts = vec![0_usize; task.classes.len()];
     answers.iter().for_each(|&class| counts[usize::from(class)] += 1);
     let share = |count: usize| count as f64 / answers.len() as f64;

@@ -1,14 +1,16 @@
 //! What a report tells of a classifier.
 
+mod attention;
 pub mod confusion;
 mod decisions;
 mod sections;
 
-use super::Evaluation;
+use super::{Classifier, Evaluation};
 use crate::data::{Images, Seed};
 use crate::error::{Error, Result};
 use crate::report::chart::{self, Unit, readable};
 use crate::report::{Tile, Told, grouped, percent};
+use crate::train::Session;
 
 /// An evaluation with what it was of.
 pub(super) struct Judged<'a> {
@@ -23,8 +25,8 @@ pub(super) struct Judged<'a> {
 }
 
 impl Judged<'_> {
-    /// Errors: if a picture can no longer be read.
-    pub fn told(&self) -> Result<Told> {
+    /// Errors: if a picture can no longer be read, or the device fails.
+    pub fn told(&self, session: &Session<Classifier>) -> Result<Told> {
         let sections = [
             sections::answers(self),
             sections::classes(self),
@@ -33,6 +35,7 @@ impl Judged<'_> {
             sections::certainty(self),
             sections::mistakes(self)?,
             sections::doubts(self)?,
+            attention::section(self, session)?,
         ];
         let (matrix, size) = confusion::matrix(&self.evaluation.confusion, self.classes);
         let matrix = chart::file(&[matrix], size).into_bytes();
