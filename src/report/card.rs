@@ -329,11 +329,12 @@ impl Card<'_> {
             text => text.map_err(|e| Error::io("read", &path, e))?,
         };
         let table: toml::Table = toml::from_str(&text).map_err(|e| Error::format(&path, e.to_string()))?;
-        let known = |name: &str| table.get(name).map(toml::Value::to_string).unwrap_or_default();
+        let (temperature, images) = (table.get("temperature"), table.get("images"));
+        let Some((temperature, images)) = temperature.and_then(toml::Value::as_float).zip(images) else {
+            return Ok(None);
+        };
         Ok(Some(format!(
-            "Probabilities are calibrated by a temperature of {}, fitted to {} validation images.",
-            known("temperature"),
-            known("images")
+            "Probabilities are calibrated by a temperature of {temperature:.3}, fitted to {images} validation images."
         )))
     }
 
