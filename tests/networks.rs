@@ -8,7 +8,8 @@ mod gradients;
 use gradients::demand_gradients;
 use ocellus::error::Result;
 use ocellus::graph::{Graph, Value};
-use ocellus::nn::{Built, Mode, Model, zoo};
+use ocellus::nn::layers::{Conv2D, Dense, Flatten};
+use ocellus::nn::{Activation, Built, Mode, Model, over_frames, zoo};
 use ocellus::ops;
 use ocellus::tensor::{DType, Meta, Tensor};
 
@@ -94,6 +95,25 @@ fn a_variational_autoencoder_gives_pictures_and_adds_to_the_loss() {
 fn a_crnn_reads_column_by_column() {
     let model = zoo::build_scaled("crnn", [32, 24, 1], 11, 0.25).unwrap();
     assert_eq!(model.summary().unwrap().layers.last().unwrap().output, [5, 11]);
+    let graph = training(&model, |graph, _, built| class_everywhere(graph, built));
+    demand_gradients(&graph, &model, &[("images", pictures(&model)), ("step", step())]);
+}
+
+#[test]
+fn a_small_crnn_reads_column_by_column() {
+    let model = zoo::build_scaled("crnn-small", [32, 24, 1], 5, 0.5).unwrap();
+    assert_eq!(model.summary().unwrap().layers.last().unwrap().output, [6, 5]);
+    let graph = training(&model, |graph, _, built| class_everywhere(graph, built));
+    demand_gradients(&graph, &model, &[("images", pictures(&model)), ("step", step())]);
+}
+
+#[test]
+fn frames_share_the_weights_of_the_network_that_looks_at_them() {
+    let mut frame = Model::new([6, 5, 1]);
+    frame.layer(Conv2D { activation: Activation::Relu, ..Conv2D::new(3, 3) }, [Model::INPUT]);
+    frame.layer(Flatten {}, ["conv2d"]);
+    frame.layer(Dense::new(4), ["flatten"]);
+    let model = over_frames(&frame, 3, 4, 3).unwrap();
     let graph = training(&model, |graph, _, built| class_everywhere(graph, built));
     demand_gradients(&graph, &model, &[("images", pictures(&model)), ("step", step())]);
 }

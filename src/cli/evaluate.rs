@@ -36,8 +36,8 @@ impl Evaluate {
         let mut trained = if self.tta { trained.with_views()? } else { trained };
         let (dataset, part) = held_out::<T>(&trained.kept, self.data.as_deref())?;
         common.say(format!("{} images from {}", dataset.len(), dataset.root.display()));
-        let shape = trained.session.task().model().input;
-        let images = Images::load(dataset, shape, trained.kept.settings.cache, &stop_if_interrupted)?;
+        let canvas = trained.session.task().canvas();
+        let images = Images::load(dataset, canvas, trained.kept.settings.cache, &stop_if_interrupted)?;
         images.skipped().iter().for_each(|e| common.say(format!("skipped {e}")));
         let batch_size = usize::from(self.batch_size).try_into().map_err(|_| Error::config("--batch-size is 0"))?;
         let images = Arc::new(images);

@@ -7,8 +7,10 @@ use serde::Serialize;
 use super::trained::{Trained, task_of};
 use super::{Common, json, print};
 use crate::data::{Image, list_images};
+use crate::device::{Device, Weights};
 use crate::error::{Error, Result};
 use crate::explain::{Heatmap, Method, Score, Watched, channels, explain, faithfulness, filters};
+use crate::graph::{Graph, Value};
 use crate::interop::npy;
 use crate::interop::onnx::{Element, Values};
 use crate::seed::Seed;
@@ -94,6 +96,10 @@ impl Explain {
             return Err(Error::config("there are no images in what was given"));
         }
         let trained = Trained::<T>::open(&self.run, common)?;
+        if trained.session.task().canvas().frames() > 1 {
+            let message = "its network looks at sequences; only single pictures can be explained";
+            return Err(Error::format(&self.run, message));
+        }
         let folder = self.run.is_dir().then_some(self.run.as_path()).or(self.run.parent()).unwrap_or(Path::new("."));
         let out = self.out.clone().unwrap_or_else(|| folder.join("explanations"));
         fs::create_dir_all(&out).map_err(|e| Error::io("create", &out, e))?;
@@ -133,7 +139,12 @@ impl Explain {
 
     fn watched<T: RunTask>(&self, trained: &Trained<T>) -> Result<Watched> {
         let session = &trained.session;
-        Watched::new(session.task().model(), session.device(), session.weights(), BATCH, self.layer.as_deref())
+        self.watch(session.task(), session.device(), session.weights())
+    }
+
+    fn watch<T: RunTask>(&self, task: &T, device: &Device, weights: &Weights) -> Result<Watched> {
+        let likelihoods = |graph: &mut Graph, output: Value| task.likelihoods(graph, output);
+        Watched::with_likelihoods(task.model(), device, weights, BATCH, self.layer.as_deref(), &likelihoods)
     }
 
     /// The kernels of the layer named, or of the first that is a convolution.
@@ -160,7 +171,7 @@ impl Explain {
             0,
         )?;
         weights.set(|name| drawn.get(name))?;
-        Watched::new(model, session.device(), &weights, BATCH, self.layer.as_deref())
+        self.watch(session.task(), session.device(), &weights)
     }
 
     #[expect(clippy::too_many_arguments, reason = "all that an explanation depends on")]

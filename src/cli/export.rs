@@ -9,7 +9,7 @@ use super::evaluate::held_out;
 use super::trained::{Trained, task_of};
 use super::{Common, json, print};
 use crate::atomic;
-use crate::data::{Batch, Image, Source};
+use crate::data::{Batch, Fit, Image, Source};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
@@ -66,6 +66,17 @@ impl Export {
         if self.format == Format::Safetensors {
             safetensors::save(&self.output, tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)))?;
             return print(format!("{}: {} tensors", self.output.display(), tensors.len()));
+        }
+        let canvas = trained.session.task().canvas();
+        let [height, width, _] = canvas.shape;
+        match canvas.fit {
+            Fit::Stretch => {}
+            Fit::Line => common.say(format!(
+                "note     the file stretches pictures to {height}x{width}: give it lines padded to that aspect ratio"
+            )),
+            Fit::Frames(n) => {
+                common.say(format!("note     give the file the {n} frames of a sequence one below another"))
+            }
         }
         let bytes = onnx(&trained, tensors.into_iter().collect())?;
         let network = Network::parse(&bytes, None).map_err(|message| Error::format(&self.output, message))?;

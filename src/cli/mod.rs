@@ -11,12 +11,14 @@ mod evaluate;
 mod explain;
 mod export;
 mod import;
+
 mod predict;
 mod progress;
 mod run;
 mod summary;
 mod train;
 mod trained;
+mod warnings;
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -102,6 +104,7 @@ enum Command {
 /// Errors: whatever the command failed of; to be printed as it is.
 pub fn run(cli: Cli) -> Result<()> {
     let common = cli.common;
+    warnings::warn_on_stderr(common.quiet);
     match cli.command {
         Command::Train(args) => args.run(&common),
         Command::FindLr(args) => args.run(&common),

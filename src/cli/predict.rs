@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::Common;
 use super::trained::{Trained, task_of};
-use crate::data::{Image, list_images};
+use crate::data::{Canvas, Image, Source, list_images, list_sequences};
 use crate::error::{Error, Result};
+use crate::tasks::detect::CocoResults;
 use crate::tasks::{Answer, PredictOptions, RunTask, with_task};
 
 #[derive(Args)]
@@ -29,9 +30,15 @@ pub(super) struct Predict {
     /// A folder for pictures that show the answers: masks, overlays, boxes.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// A file for all boxes found, as COCO's evaluation reads them.
+    #[arg(long, value_name = "FILE")]
+    coco: Option<PathBuf>,
     /// Average the answers over several views of each image: as it is and closer, both also mirrored where training mirrored.
     #[arg(long)]
     tta: bool,
+    /// Where text is read: follow so many readings in search of the most probable one; 1 takes the best symbol of each step.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..), value_name = "N")]
+    beam: u16,
     /// Pictures at a time.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..), value_name = "N")]
     batch_size: u16,
@@ -49,61 +56,74 @@ impl Predict {
     }
 
     fn run_as<T: RunTask>(&self, common: &Common) -> Result<()> {
-        let paths = self.list()?;
         let trained = Trained::<T>::open(&self.run, common)?;
+        let named = self.list(trained.session.task().canvas())?;
         let mut trained = if self.tta { trained.with_views()? } else { trained };
         if let Some(out) = &self.out {
             std::fs::create_dir_all(out).map_err(|e| Error::io("create", out, e))?;
         }
         super::catch_interrupts()?;
-        let mut failed = 0;
-        for paths in paths.chunks(usize::from(self.batch_size)) {
-            failed += self.batch(paths, &mut trained, common)?;
+        let (mut failed, mut found) = (0, self.coco.is_some().then(CocoResults::default));
+        for named in named.chunks(usize::from(self.batch_size)) {
+            failed += self.batch(named, &mut trained, found.as_mut(), common)?;
             if super::interrupted() {
                 return Err(Error::Interrupted);
             }
         }
+        if let Some((file, found)) = self.coco.as_ref().zip(found) {
+            found.save(file)?;
+        }
         match failed {
             0 => Ok(()),
-            n => Err(Error::config(format!("{n} of {} images could not be read", paths.len()))),
+            n => Err(Error::config(format!("{n} of {} images could not be read", named.len()))),
         }
     }
 
-    fn list(&self) -> Result<Vec<PathBuf>> {
-        let mut paths = Vec::new();
+    /// The pictures that were named, or the sequences where the network looks at those.
+    fn list(&self, canvas: Canvas) -> Result<Vec<(PathBuf, Source)>> {
+        let single = |path: PathBuf| (path.clone(), Source::File(path));
+        let mut named = Vec::new();
         for path in &self.paths {
-            if path == Path::new("-") {
-                for line in std::io::stdin().lines() {
-                    let line = line.map_err(|e| Error::io("read", "standard input", e))?;
-                    if !line.trim().is_empty() {
-                        paths.push(PathBuf::from(line.trim_end_matches('\r')));
-                    }
+            let read = path == Path::new("-");
+            let paths = if read { lines_of_stdin()? } else { vec![path.clone()] };
+            for path in paths {
+                match canvas.frames() {
+                    1 if read => named.push(single(path)),
+                    1 => named.extend(list_images(path)?.into_iter().map(single)),
+                    frames => named.extend(list_sequences(path, frames)?),
                 }
-            } else {
-                paths.extend(list_images(path)?);
             }
         }
-        if paths.is_empty() {
+        if named.is_empty() {
             return Err(Error::config("there are no images in what was given"));
         }
-        Ok(paths)
+        Ok(named)
     }
 
     /// Predicts some pictures and prints a line for each, in order; returns how many could not be read.
-    fn batch<T: RunTask>(&self, paths: &[PathBuf], trained: &mut Trained<T>, common: &Common) -> Result<usize> {
+    fn batch<T: RunTask>(
+        &self,
+        named: &[(PathBuf, Source)],
+        trained: &mut Trained<T>,
+        mut found: Option<&mut CocoResults>,
+        common: &Common,
+    ) -> Result<usize> {
         let window = trained.kept.settings.window;
-        let images: Vec<Result<Image>> = paths.par_iter().map(|path| Image::open_with(path, window)).collect();
+        let images: Vec<Result<Image>> = named.par_iter().map(|(_, source)| source.image_with(window)).collect();
         let read: Vec<Image> = images.iter().filter_map(|i| i.as_ref().ok().cloned()).collect();
         let answers = match read.is_empty() {
             true => Vec::new(),
             false => T::predict(&mut trained.session, read, &self.options())?,
         };
         let (mut failed, mut answers) = (0, answers.into_iter());
-        for (path, image) in paths.iter().zip(&images) {
+        for ((path, _), image) in named.iter().zip(&images) {
             if let Err(error) = image {
                 failed += 1;
                 print_unreadable(path.display().to_string(), error, common)?;
             } else if let Some(answer) = answers.next() {
+                if let Some(found) = &mut found {
+                    found.add(path, &answer.json, trained.session.task().classes())?;
+                }
                 self.tell(path, answer, common)?;
             }
         }
@@ -112,7 +132,7 @@ impl Predict {
 
     fn options(&self) -> PredictOptions {
         let threshold = self.reject_below.or(self.threshold);
-        PredictOptions { top: self.top.into(), threshold, drawn: self.out.is_some() }
+        PredictOptions { top: self.top.into(), threshold, drawn: self.out.is_some(), beam: self.beam.into() }
     }
 
     /// Prints an answer, and keeps the pictures that show it.
@@ -135,6 +155,17 @@ impl Predict {
         json.extend(files.into_iter().map(|(ending, file)| (ending.to_owned(), file.into())));
         super::print(super::json(&json)?)
     }
+}
+
+fn lines_of_stdin() -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for line in std::io::stdin().lines() {
+        let line = line.map_err(|e| Error::io("read", "standard input", e))?;
+        if !line.trim().is_empty() {
+            paths.push(PathBuf::from(line.trim_end_matches('\r')));
+        }
+    }
+    Ok(paths)
 }
 
 fn probability(text: &str) -> Result<f32, String> {

@@ -63,8 +63,8 @@ impl<T: RunTask> Trained<T> {
                 T::NAME
             )));
         }
-        let [h, w, _] = self.session.task().model().input;
-        self.session = self.session.with_views(self.kept.settings.augment.views([h, w]));
+        let frame = self.session.task().canvas().frame_size();
+        self.session = self.session.with_views(self.kept.settings.augment.views(frame));
         Ok(self)
     }
 }

@@ -54,6 +54,8 @@ pub enum Source {
         /// Which one, from 0.
         index: usize,
     },
+    /// The image files of a sequence's frames, in order: a picture of them all, one below another.
+    Frames(Arc<[PathBuf]>),
     /// A part of an image file.
     Tile {
         /// The file.
@@ -114,6 +116,8 @@ pub struct Probe {
     pub channels: usize,
     /// `[height, width]`, if all have the same.
     pub size: Option<[usize; 2]>,
+    /// `[height, width]` of the one that is widest for its height.
+    pub widest: [usize; 2],
 }
 
 impl Dataset {
@@ -127,13 +131,27 @@ impl Dataset {
         self.samples.is_empty()
     }
 
-    /// How many pictures each class has.
+    /// How many pictures each class has; of pictures with boxes, how many boxes; where pictures show texts, how often each symbol
+    /// occurs.
     pub fn class_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.classes.len()];
+        let symbols = self.symbols();
         for sample in &self.samples {
-            counts[sample.label] += 1;
+            match &sample.annotation {
+                Annotation::Text(text) => {
+                    text.chars().filter_map(|symbol| symbols.get(&symbol)).for_each(|&class| counts[class] += 1);
+                }
+                Annotation::Boxes(boxes) => boxes.iter().for_each(|b| counts[b.class] += 1),
+                _ => counts[sample.label] += 1,
+            }
         }
         counts
+    }
+
+    /// Classes of one symbol each, by that.
+    pub(crate) fn symbols(&self) -> HashMap<char, usize> {
+        let single = |(class, name): (usize, &String)| Some((name.chars().next()?, class));
+        self.classes.iter().enumerate().filter_map(single).collect()
     }
 
     /// Looks at the headers of up to 64 pictures, evenly spread, to suggest an input shape for a network.
@@ -152,21 +170,44 @@ impl Dataset {
         let first = headers.first().ok_or(failure)?;
         let same_size = headers.iter().all(|header| header.size == first.size);
         let channels = headers.iter().map(|header| header.channels).max().unwrap_or(first.channels);
-        Ok(Probe { channels, size: same_size.then_some(first.size) })
+        let wider = |a: [usize; 2], b: [usize; 2]| if b[1] * a[0] > a[1] * b[0] { b } else { a };
+        let widest = headers.iter().map(|header| header.size).fold(first.size, wider);
+        Ok(Probe { channels, size: same_size.then_some(first.size), widest })
     }
 
     /// The same pictures, labelled by `classes`, which may be more than its own and in another order.
     ///
-    /// Errors: if a picture's class is not among them.
+    /// Errors: if the class of a picture, or of a box on it, or a symbol of its text, is not among them.
     pub fn with_classes(mut self, classes: &[String]) -> Result<Self> {
         let known: HashMap<&str, usize> = classes.iter().map(String::as_str).zip(0..).collect();
         let labels: Vec<Option<usize>> = self.classes.iter().map(|name| known.get(name.as_str()).copied()).collect();
+        let label =
+            |class: usize| labels[class].ok_or_else(|| unknown_class(&self.root, &self.classes[class], classes));
         for sample in &mut self.samples {
-            let unknown = &self.classes[sample.label];
-            sample.label = labels[sample.label].ok_or_else(|| unknown_class(&self.root, unknown, classes))?;
+            match &mut sample.annotation {
+                Annotation::Text(text) => {
+                    let unknown =
+                        text.chars().find(|symbol| !known.contains_key(symbol.encode_utf8(&mut [0; 4]) as &str));
+                    unknown.map_or(Ok(()), |symbol| Err(unknown_symbol(&sample.source, text, symbol, classes)))?;
+                }
+                Annotation::Boxes(boxes) => {
+                    for b in boxes {
+                        b.class = label(b.class)?;
+                    }
+                }
+                _ => sample.label = label(sample.label)?,
+            }
         }
         self.classes = classes.to_vec();
         Ok(self)
+    }
+
+    /// From pictures with texts; the classes are the symbols that occur, sorted.
+    pub(super) fn from_texts(root: PathBuf, texts: Vec<(Source, String)>) -> Self {
+        let symbols: BTreeSet<char> = texts.iter().flat_map(|(_, text)| text.chars()).collect();
+        let classes = symbols.into_iter().map(String::from).collect();
+        let sample = |(source, text)| Sample { annotation: Annotation::Text(text), ..Sample::new(source, 0) };
+        Self { root, classes, samples: texts.into_iter().map(sample).collect(), ..Self::default() }
     }
 
     /// The pictures at `indices`, in that order.
@@ -186,17 +227,28 @@ impl Dataset {
 }
 
 fn unknown_class(root: &Path, unknown: &str, classes: &[String]) -> Error {
+    Error::format(root, format!("class {unknown:?} is not one of the training set's {}", some_of(classes)))
+}
+
+fn unknown_symbol(source: &Source, text: &str, symbol: char, classes: &[String]) -> Error {
+    let known = some_of(classes);
+    Error::config(format!("{source}: {symbol:?} in the text {text:?} is not one of the training set's {known} symbols"))
+}
+
+/// Their number, and the first of them.
+fn some_of(classes: &[String]) -> String {
     const SHOWN: usize = 10;
     let more = if classes.len() > SHOWN { ", …" } else { "" };
-    let known = classes.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
-    Error::format(root, format!("class {unknown:?} is not one of the training set's {} ({known}{more})", classes.len()))
+    let first = classes.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    format!("{} ({first}{more})", classes.len())
 }
 
 impl Source {
-    /// Its file, if it has one of its own.
-    pub(super) fn file(&self) -> Option<&Path> {
+    /// Its files, if it has some of its own.
+    pub(super) fn files(&self) -> Option<&[PathBuf]> {
         match self {
-            Self::File(path) => Some(path),
+            Self::File(path) => Some(std::slice::from_ref(path)),
+            Self::Frames(paths) => Some(paths),
             Self::Stacked { .. } | Self::Tile { .. } => None,
         }
     }
@@ -207,21 +259,23 @@ impl Source {
             Self::File(path) => (path, [0, 0]),
             Self::Stacked { stack, index } => (&stack.path, [*index, 0]),
             Self::Tile { path, region } => (path, region.at),
+            Self::Frames(paths) => (first_of(paths), [0, 0]),
         }
     }
 
-    /// Size and channels, without decoding.
+    /// Size and channels, without decoding; of a sequence, those of its first frame.
     ///
     /// Errors: as [`Header::open`].
     pub fn header(&self) -> Result<Header> {
         match self {
             Self::File(path) => Header::open(path),
+            Self::Frames(paths) => Header::open(first_of(paths)),
             Self::Stacked { stack, .. } => Ok(stack.header),
             Self::Tile { path, region } => Ok(Header { size: region.size, ..Header::open(path)? }),
         }
     }
 
-    /// The picture in its own size and channels.
+    /// The picture in its own size and channels; of a sequence, all frames, one below another, in those of the first.
     ///
     /// Errors: as [`Image::open`].
     pub fn image(&self) -> Result<Image> {
@@ -235,9 +289,25 @@ impl Source {
         match self {
             Self::File(path) => Image::open_with(path, window),
             Self::Stacked { stack, index } => Ok(stack.image(*index)),
+            Self::Frames(paths) => stacked_frames(paths, window),
             Self::Tile { path, region } => Ok(Image::open_with(path, window)?.cut(region)),
         }
     }
+}
+
+/// What a sequence is known by.
+fn first_of(frames: &[PathBuf]) -> &Path {
+    frames.first().map_or(Path::new(""), PathBuf::as_path)
+}
+
+fn stacked_frames(paths: &[PathBuf], window: Window) -> Result<Image> {
+    let mut stacked = Image::open_with(first_of(paths), window)?;
+    let ([height, width], channels) = (stacked.size, stacked.channels);
+    for path in &paths[1..] {
+        stacked.pixels.extend(Image::open_with(path, window)?.fit([height, width, channels])?.pixels);
+    }
+    stacked.size[0] *= paths.len();
+    Ok(stacked)
 }
 
 impl Stack {
@@ -274,6 +344,8 @@ impl fmt::Display for Source {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Stacked { stack, index } => write!(f, "{}#{index}", stack.path.display()),
+            // A sequence is called by its folder.
+            Self::Frames(paths) => write!(f, "{}", first_of(paths).parent().unwrap_or(Path::new("")).display()),
             Self::Tile { path, region } => write!(f, "{}#{},{}", path.display(), region.at[0], region.at[1]),
         }
     }

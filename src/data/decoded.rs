@@ -1,5 +1,5 @@
 use std::fmt;
-use std::path::Path;
+use std::path::PathBuf;
 
 use rayon::prelude::*;
 
@@ -53,14 +53,14 @@ impl Pictures<'_> {
         folder: Option<&CacheFolder>,
         progress: &Progress,
     ) -> Result<(Decoded, Vec<Outcome>)> {
-        let paths = self.paths().filter(|_| matches!(cache, Cache::Auto | Cache::Disk));
-        if let (Cache::Disk, Some(_), None) = (cache, &paths, folder) {
+        let files = self.files().filter(|_| matches!(cache, Cache::Auto | Cache::Disk));
+        if let (Cache::Disk, Some(_), None) = (cache, &files, folder) {
             return Err(Error::config(
                 "could not keep decoded images on disk: OCELLUS_CACHE_DIR must name a folder for them",
             ));
         }
-        let disk = paths.zip(folder);
-        let contents = disk.map(|(paths, folder)| (Contents::of(&paths, self.form), folder));
+        let disk = files.zip(folder);
+        let contents = disk.map(|(files, folder)| (Contents::of(&files, self.form), folder));
         if let Some((contents, folder)) = &contents
             && let Some(file) = CacheFile::open(contents, folder)
             && let Some(outcomes) = self.outcomes(&file)
@@ -81,13 +81,13 @@ impl Pictures<'_> {
         self.decode_to(place, progress)
     }
 
-    /// The pictures' files, if each has one of its own. Others are in memory already.
-    fn paths(&self) -> Option<Vec<&Path>> {
-        self.sources.iter().map(|source| source.file()).collect()
+    /// The pictures' files, if each has some of its own. Others are in memory already.
+    fn files(&self) -> Option<Vec<&[PathBuf]>> {
+        self.sources.iter().map(|source| source.files()).collect()
     }
 
     fn image_bytes(&self) -> usize {
-        self.form.shape.iter().product()
+        self.form.canvas.bytes()
     }
 
     fn bytes(&self) -> usize {
@@ -119,7 +119,7 @@ impl Pictures<'_> {
             let mut workbench = workbenches.take();
             let outcome = workbench.fit(source, self.form, pixels);
             workbenches.give_back(workbench);
-            let outcome = outcome.map(|()| Moments::of(pixels, self.form.shape[2]));
+            let outcome = outcome.map(|()| Moments::of(pixels, self.form.canvas.shape[2]));
             progress().map(|()| outcome)
         };
         let spare = Pool::<Vec<u8>>::default();
@@ -187,7 +187,6 @@ impl fmt::Display for Decoded {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::PathBuf;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::{Duration, SystemTime};
 
@@ -198,7 +197,9 @@ mod tests {
     use super::*;
 
     const SHAPE: [usize; 3] = [5, 3, 3];
-    const FORM: Form = Form { shape: SHAPE, window: Window::Auto };
+    fn form() -> Form {
+        Form { canvas: SHAPE.into(), window: Window::Auto }
+    }
 
     /// Image files, two of them unreadable, and a folder for a cache.
     struct Setting {
@@ -222,7 +223,7 @@ mod tests {
 
         /// Decoded, and how many pictures it took to decode.
         fn decode(&self, cache: Cache) -> (Decoded, Vec<Outcome>, usize) {
-            let pictures = Pictures { sources: self.sources.iter().collect(), form: FORM };
+            let pictures = Pictures { sources: self.sources.iter().collect(), form: form() };
             let count = AtomicUsize::new(0);
             let progress = || {
                 count.fetch_add(1, Ordering::Relaxed);
@@ -234,7 +235,7 @@ mod tests {
 
         fn read(&self, decoded: &Decoded, index: usize) -> Vec<u8> {
             let mut pixels = vec![0; SHAPE.iter().product()];
-            decoded.read(index, &self.sources[index], FORM, &mut pixels).unwrap();
+            decoded.read(index, &self.sources[index], form(), &mut pixels).unwrap();
             pixels
         }
 
@@ -333,7 +334,7 @@ mod tests {
     #[test]
     fn a_pass_that_is_broken_off_leaves_nothing_behind() {
         let setting = Setting::new();
-        let pictures = Pictures { sources: setting.sources.iter().collect(), form: FORM };
+        let pictures = Pictures { sources: setting.sources.iter().collect(), form: form() };
         let interrupted = pictures.decode(Cache::Disk, Some(&setting.folder()), &|| Err(Error::Interrupted));
         assert!(matches!(interrupted, Err(Error::Interrupted)));
         assert!(setting.cache_files().is_empty());
@@ -343,7 +344,7 @@ mod tests {
     fn without_a_usable_folder_pictures_are_kept_in_memory_unless_the_disk_was_demanded() {
         let setting = Setting::new();
         let folder = CacheFolder::new(write(setting.dir.path(), "file", "").join("cache"));
-        let pictures = Pictures { sources: setting.sources.iter().collect(), form: FORM };
+        let pictures = Pictures { sources: setting.sources.iter().collect(), form: form() };
         let (decoded, _) = pictures.decode(Cache::Auto, Some(&folder), &|| Ok(())).unwrap();
         assert!(matches!(decoded, Decoded::Memory(_)));
         for folder in [Some(&folder), None] {

@@ -52,6 +52,23 @@ pub(super) fn images_below(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(images)
 }
 
+/// Every file below `folder` whose name ends in `.extension`, sorted by path, without hidden ones.
+pub(super) fn files_below(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in walk(folder) {
+        let entry = entry?;
+        if entry.file_type().is_file() && ends_in(entry.path(), extension) {
+            paths.push(entry.into_path());
+        }
+    }
+    Ok(paths)
+}
+
+/// Whether the file name ends in `.extension`, in whatever case.
+pub(super) fn ends_in(path: &Path, extension: &str) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case(extension))
+}
+
 /// Whether the file name ends like an image's.
 pub(super) fn is_image(path: &Path) -> bool {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();

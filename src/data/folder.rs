@@ -26,18 +26,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Splits>> {
     if !path.is_dir() {
         return Ok(None);
     }
-    let parts: Vec<(Part, PathBuf)> = files::folders_in(path)?
-        .into_iter()
-        .filter_map(|folder| Part::named(&files::lower_name(&folder)).map(|part| (part, folder)))
-        .collect();
-    let mut splits = Splits::default();
-    if parts.iter().any(|&(part, _)| part == Part::Train) {
-        for (part, folder) in parts {
-            fill(splits.part_mut(part), &folder)?;
-        }
-    } else {
-        splits.train = class_folders(path)?;
-    }
+    let splits = by_parts(path, &class_folders)?;
     if splits.train.classes == ["images", "masks"] {
         let message = "holds images and their masks, not class folders; for classes give a .csv file with their labels";
         return Err(Error::format(path, message));
@@ -45,14 +34,34 @@ pub(super) fn read(path: &Path) -> Result<Option<Splits>> {
     Ok(if splits.train.is_empty() { None } else { Some(splits) })
 }
 
-fn fill(part: &mut Dataset, folder: &Path) -> Result<()> {
+/// What `open` reads of the folders `train/`, `val/` and `test/` in a folder; of all of it as the training part, if there is
+/// no `train/`.
+///
+/// Errors: those of `open`; if two folders are the same part.
+pub(super) fn by_parts(path: &Path, open: &dyn Fn(&Path) -> Result<Dataset>) -> Result<Splits> {
+    let parts: Vec<(Part, PathBuf)> = files::folders_in(path)?
+        .into_iter()
+        .filter_map(|folder| Part::named(&files::lower_name(&folder)).map(|part| (part, folder)))
+        .collect();
+    let mut splits = Splits::default();
+    if parts.iter().any(|&(part, _)| part == Part::Train) {
+        for (part, folder) in parts {
+            fill(splits.part_mut(part), &folder, open)?;
+        }
+    } else {
+        splits.train = open(path)?;
+    }
+    Ok(splits)
+}
+
+fn fill(part: &mut Dataset, folder: &Path, open: &dyn Fn(&Path) -> Result<Dataset>) -> Result<()> {
     if !part.is_empty() {
         let message = "is the same part of the data as the folder beside it; keep one";
         return Err(Error::format(folder, message));
     }
-    *part = class_folders(folder)?;
+    *part = open(folder)?;
     if part.is_empty() {
-        log::warn!("{} is left out: it has no class folders with images", folder.display());
+        log::warn!("{} is left out: it has no pictures that could be used", folder.display());
     }
     Ok(())
 }
@@ -64,12 +73,18 @@ fn class_folders(root: &Path) -> Result<Dataset> {
         if images.is_empty() {
             continue;
         }
-        let name = folder.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
-            Error::format(&folder, "the folder's name is a class name, but it is not valid UTF-8; rename it")
-        })?;
-        named.extend(images.into_iter().map(|image| (Source::File(image), name.to_owned())));
+        let name = class_name(&folder)?;
+        named.extend(images.into_iter().map(|image| (Source::File(image), name.clone())));
     }
     Ok(Dataset::from_named(root.to_owned(), named))
+}
+
+/// The class of a folder.
+///
+/// Errors: if its name is not UTF-8.
+pub(super) fn class_name(folder: &Path) -> Result<String> {
+    let name = folder.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+    name.ok_or_else(|| Error::format(folder, "the folder's name is a class name, but it is not valid UTF-8; rename it"))
 }
 
 #[cfg(test)]
@@ -91,7 +106,7 @@ mod tests {
         assert_eq!(data.class_counts(), [1, 3, 2]);
         let names = data.samples.iter().map(|s| s.source.to_string()).collect::<Vec<_>>();
         assert!(names[3].ends_with("9.JPG") && names[5].ends_with("001.png"), "{names:?}");
-        assert_eq!(data.probe().unwrap(), Probe { channels: 3, size: Some([4, 4]) });
+        assert_eq!(data.probe().unwrap(), Probe { channels: 3, size: Some([4, 4]), widest: [4, 4] });
     }
 
     #[test]

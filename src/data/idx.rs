@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(parts.train.samples.iter().map(|s| s.label).collect::<Vec<_>>(), [2, 0, 1]);
         assert_eq!(parts.train.samples[1].source.image().unwrap().pixels, [6, 7, 8, 9, 10, 11]);
         assert!(parts.train.samples[1].source.to_string().ends_with("train-images-idx3-ubyte.gz#1"));
-        assert_eq!(parts.train.probe().unwrap(), Probe { channels: 1, size: Some([2, 3]) });
+        assert_eq!(parts.train.probe().unwrap(), Probe { channels: 1, size: Some([2, 3]), widest: [2, 3] });
     }
 
     #[test]

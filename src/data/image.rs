@@ -9,7 +9,7 @@ use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageRea
 use super::dataset::Region;
 use super::resize::Resizer;
 use super::window::{Levels, Window};
-use super::{dicom, jpeg};
+use super::{Canvas, dicom, jpeg};
 use crate::atomic;
 use crate::error::{Error, Result};
 
@@ -110,26 +110,25 @@ impl Image {
         atomic::write(path, png.get_ref()).map_err(|e| Error::io("write", path, e))
     }
 
-    /// The same picture as `[height, width, channels]`: stretched to the size (its aspect ratio is not kept), grey made
-    /// of colour or colour of grey.
+    /// The same picture brought to a canvas: given as `[height, width, channels]`, stretched to the size (its aspect ratio is
+    /// not kept), grey made of colour or colour of grey.
     ///
     /// Pixels are averaged over the area they come from (a bilinear filter, widened when shrinking). Grey is ITU-R 601
     /// luma, as in PIL and TensorFlow.
     ///
-    /// Errors: if an extent is 0 or there are other than 1 or 3 channels.
-    pub fn fit(mut self, shape: [usize; 3]) -> Result<Self> {
-        check_shape(shape)?;
-        let [height, width, channels] = shape;
-        let mut pixels = vec![0; height * width * channels];
-        self.fit_to(shape, &mut Resizer::default(), &mut pixels);
+    /// Errors: if an extent is 0, there are other than 1 or 3 channels, or the height does not divide into frames.
+    pub fn fit(mut self, canvas: impl Into<Canvas>) -> Result<Self> {
+        let canvas = canvas.into();
+        canvas.check()?;
+        let [height, width, channels] = canvas.shape;
+        let mut pixels = vec![0; canvas.bytes()];
+        canvas.draw(&mut self, &mut Resizer::default(), &mut pixels);
         Ok(Self { size: [height, width], channels, pixels })
     }
 
-    /// As [`Image::fit`], for a shape that can be, into `target`. What is left of this picture is of no use.
+    /// Stretched to a shape that can be, into `target`. What is left of this picture is of no use.
     pub(super) fn fit_to(&mut self, [height, width, channels]: [usize; 3], resizer: &mut Resizer, target: &mut [u8]) {
-        if self.channels != channels {
-            self.convert(channels);
-        }
+        self.convert_to(channels);
         if self.size == [height, width] {
             target.copy_from_slice(&self.pixels);
         } else {
@@ -139,9 +138,7 @@ impl Image {
 
     /// The same picture in 1 or 3 channels.
     pub(super) fn fit_channels(mut self, channels: usize) -> Self {
-        if self.channels != channels {
-            self.convert(channels);
-        }
+        self.convert_to(channels);
         self
     }
 
@@ -158,7 +155,11 @@ impl Image {
         Self { size: region.size, channels: self.channels, pixels }
     }
 
-    fn convert(&mut self, channels: usize) {
+    /// Makes grey of colour, or colour of grey, if there is need.
+    pub(super) fn convert_to(&mut self, channels: usize) {
+        if self.channels == channels {
+            return;
+        }
         self.pixels = match channels {
             1 => self.pixels.chunks_exact(3).map(luma).collect(),
             _ => self.pixels.iter().flat_map(|&grey| [grey; 3]).collect(),

@@ -2,13 +2,12 @@ use std::sync::Arc;
 
 use super::cache::{Cache, CacheFolder};
 use super::decoded::{Decoded, Outcome, Pictures, Progress};
-use super::image::check_shape;
 use super::normalize::Moments;
 use super::workbench::Form;
-use super::{Dataset, Image, Normalization, Normalize, Source, Splits};
+use super::{Canvas, Dataset, Image, Normalization, Normalize, Source, Splits};
 use crate::error::{Error, Result};
 
-/// A data set's pictures at one shape, all known to be readable.
+/// A data set's pictures on one canvas, all known to be readable.
 ///
 /// Every picture is decoded once before the first batch, on all cores. So what cannot be read is known and left out from
 /// the start: every epoch has the same batches, and no run stops in its seventh hour over a file that was broken from the
@@ -18,7 +17,7 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub struct Images {
     dataset: Dataset,
-    shape: [usize; 3],
+    canvas: Canvas,
     /// Of this data set, and of others that were loaded with it.
     decoded: Arc<Decoded>,
     /// Each sample's number among the decoded.
@@ -28,44 +27,44 @@ pub struct Images {
 }
 
 impl Images {
-    /// Brings every picture to `shape` (`[height, width, channels]`, 1 or 3 channels; see [`Image::fit`]).
+    /// Brings every picture to `canvas` (or to a shape, `[height, width, channels]`; see [`Image::fit`]).
     ///
     /// `progress` is called after each picture that is decoded, from several threads; an error of its own ends the pass.
     ///
-    /// Errors: if the shape cannot be, not one picture can be read, or the pictures cannot be kept where `cache` demands.
+    /// Errors: if the canvas cannot be, not one picture can be read, or the pictures cannot be kept where `cache` demands.
     pub fn load(
         dataset: Dataset,
-        shape: [usize; 3],
+        canvas: impl Into<Canvas>,
         cache: Cache,
         progress: &(dyn Fn() -> Result<()> + Sync),
     ) -> Result<Self> {
-        Self::load_with(dataset, shape, cache, CacheFolder::of_user().as_ref(), progress)
+        Self::load_with(dataset, canvas.into(), cache, CacheFolder::of_user().as_ref(), progress)
     }
 
     fn load_with(
         dataset: Dataset,
-        shape: [usize; 3],
+        canvas: Canvas,
         cache: Cache,
         folder: Option<&CacheFolder>,
         progress: &Progress,
     ) -> Result<Self> {
-        let [images] = Self::load_parts([dataset], shape, cache, folder, progress)?;
+        let [images] = Self::load_parts([dataset], canvas, cache, folder, progress)?;
         if images.is_empty() { Err(images.nothing_readable()) } else { Ok(images) }
     }
 
-    /// The training, validation and test part of a data set at one shape, each `None` if it is empty. They share a cache,
+    /// The training, validation and test part of a data set on one canvas, each `None` if it is empty. They share a cache,
     /// however they were split.
     ///
     /// Errors: as [`Images::load`].
     pub fn load_splits(
         splits: Splits,
-        shape: [usize; 3],
+        canvas: impl Into<Canvas>,
         cache: Cache,
         progress: &(dyn Fn() -> Result<()> + Sync),
     ) -> Result<[Option<Self>; 3]> {
         let parts = [splits.train, splits.val, splits.test];
         let folder = CacheFolder::of_user();
-        let [train, val, test] = Self::load_parts(parts, shape, cache, folder.as_ref(), progress)?;
+        let [train, val, test] = Self::load_parts(parts, canvas.into(), cache, folder.as_ref(), progress)?;
         let filled = |images: Self| match (images.is_empty(), images.skipped.is_empty()) {
             (true, true) => Ok(None),
             (true, false) => Err(images.nothing_readable()),
@@ -76,13 +75,13 @@ impl Images {
 
     fn load_parts<const N: usize>(
         parts: [Dataset; N],
-        shape: [usize; 3],
+        canvas: Canvas,
         cache: Cache,
         folder: Option<&CacheFolder>,
         progress: &Progress,
     ) -> Result<[Self; N]> {
-        check_shape(shape)?;
-        let form = Form { shape, window: parts.first().map_or_else(Default::default, |part| part.window) };
+        canvas.check()?;
+        let form = Form { canvas, window: parts.first().map_or_else(Default::default, |part| part.window) };
         let mut samples: Vec<(usize, &Source)> = Vec::new();
         for (part, dataset) in parts.iter().enumerate() {
             samples.extend(dataset.samples.iter().map(|sample| (part, &sample.source)));
@@ -97,12 +96,12 @@ impl Images {
         let (decoded, mut found) = (Arc::new(decoded), found.into_iter());
         Ok(parts.map(|dataset| {
             let outcomes = found.by_ref().take(dataset.len()).collect();
-            Self::new(dataset, shape, decoded.clone(), outcomes)
+            Self::new(dataset, canvas, decoded.clone(), outcomes)
         }))
     }
 
     /// `outcomes`: for each sample its number among the decoded, and what decoding brought.
-    fn new(mut dataset: Dataset, shape: [usize; 3], decoded: Arc<Decoded>, outcomes: Vec<(usize, Outcome)>) -> Self {
+    fn new(mut dataset: Dataset, canvas: Canvas, decoded: Arc<Decoded>, outcomes: Vec<(usize, Outcome)>) -> Self {
         let mut readable = outcomes.iter().map(|(_, outcome)| outcome.is_ok()).collect::<Vec<_>>().into_iter();
         dataset.samples.retain(|_| readable.next() == Some(true));
         let (mut numbers, mut moments, mut skipped) = (Vec::new(), Moments::default(), Vec::new());
@@ -115,7 +114,7 @@ impl Images {
                 Err(error) => skipped.push(error),
             }
         }
-        Self { dataset, shape, decoded, numbers, moments, skipped }
+        Self { dataset, canvas, decoded, numbers, moments, skipped }
     }
 
     fn nothing_readable(mut self) -> Error {
@@ -136,7 +135,12 @@ impl Images {
 
     /// `[height, width, channels]`.
     pub fn shape(&self) -> [usize; 3] {
-        self.shape
+        self.canvas.shape
+    }
+
+    /// What they were brought to.
+    pub fn canvas(&self) -> Canvas {
+        self.canvas
     }
 
     /// The samples that could be read; their positions are those in [`Batch::indices`](super::Batch::indices).
@@ -151,7 +155,7 @@ impl Images {
 
     /// What `mode` means for these pictures.
     pub fn normalization(&self, mode: Normalize) -> Normalization {
-        Normalization::new(mode, self.shape[2], &self.moments)
+        Normalization::new(mode, self.canvas.shape[2], &self.moments)
     }
 
     /// Whether looking at a picture again costs no decoding.
@@ -168,7 +172,7 @@ impl Images {
     ///
     /// Errors: if it is kept nowhere and its file can no longer be read.
     pub fn image(&self, index: usize) -> Result<Image> {
-        let [height, width, channels] = self.shape;
+        let [height, width, channels] = self.canvas.shape;
         let mut pixels = vec![0; height * width * channels];
         self.read(index, &mut pixels)?;
         Ok(Image { size: [height, width], channels, pixels })
@@ -178,7 +182,7 @@ impl Images {
     ///
     /// Errors: as [`Images::image`].
     pub(super) fn read(&self, index: usize, target: &mut [u8]) -> Result<()> {
-        let form = Form { shape: self.shape, window: self.dataset.window };
+        let form = Form { canvas: self.canvas, window: self.dataset.window };
         self.decoded.read(self.numbers[index], &self.dataset.samples[index].source, form, target)
     }
 }
@@ -270,7 +274,7 @@ mod tests {
         for (val, skipped) in [(vec![0, 6], [2, 1]), (vec![7, 3, 4], [2, 1])] {
             let train: Vec<usize> = (0..8).filter(|index| !val.contains(index)).collect();
             let parts = [data.subset(&train), data.subset(&val)];
-            let found = Images::load_parts(parts, SHAPE, Cache::Disk, Some(&folder), &progress).unwrap();
+            let found = Images::load_parts(parts, SHAPE.into(), Cache::Disk, Some(&folder), &progress).unwrap();
             assert_eq!(found.each_ref().map(|images| images.skipped().len()), skipped);
             for images in &found {
                 let alone = Images::load(images.dataset().clone(), SHAPE, Cache::None, &quiet).unwrap();

@@ -169,7 +169,8 @@ impl Loader {
         let LoaderOptions { augment, seed, targets, .. } = &self.options;
         let label = |&index: &usize| self.images.dataset().samples[index].label as i32;
         let labels: Vec<i32> = indices.iter().map(label).collect();
-        let row = |&showing: &usize| augment.row(*seed, epoch, showing, [height, width]);
+        let frame = self.images.canvas().frame_size();
+        let row = |&showing: &usize| augment.row(*seed, epoch, showing, frame);
         let rows: Vec<AugmentRow> = showings.iter().map(row).collect();
         let targets = targets.as_ref().map(|t| targets::make(t.as_ref(), &indices, &rows)).transpose()?;
         let mixes = augment.mixes(*seed, epoch, &showings, &labels, [height, width]);

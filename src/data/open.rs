@@ -24,13 +24,27 @@ const READERS: [Reader; 4] = [table::read, idx::read, cifar::read, folder::read]
 /// part has a class that the training part has not.
 pub fn open(path: impl AsRef<Path>) -> Result<Splits> {
     let path = path.as_ref();
-    let Splits { train, val, test } = read(path)?;
-    if train.is_empty() {
-        return Err(Error::format(path, "there are no training images"));
-    }
+    labelled_alike(path, read(path)?).and_then(|splits| two_classes(path, splits))
+}
+
+/// Data for training a classifier.
+///
+/// Errors: if all is of one class.
+pub(super) fn two_classes(path: &Path, splits: Splits) -> Result<Splits> {
+    let train = &splits.train;
     if let [class] = train.classes.as_slice() {
         let message = format!("all {} images are of one class, {class:?}; training needs two or more", train.len());
         return Err(Error::format(path, message));
+    }
+    Ok(splits)
+}
+
+/// All parts labelled by the training part's classes.
+///
+/// Errors: if there is no training part, or another has a class that it has not.
+pub(super) fn labelled_alike(path: &Path, Splits { train, val, test }: Splits) -> Result<Splits> {
+    if train.is_empty() {
+        return Err(Error::format(path, "there are no training images"));
     }
     let classes = train.classes.clone();
     Ok(Splits { train, val: val.with_classes(&classes)?, test: test.with_classes(&classes)? })

@@ -10,61 +10,99 @@ use crate::error::{Error, Result};
 const PATH_NAMES: [&str; 9] =
     ["path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img"];
 const LABEL_NAMES: [&str; 7] = ["label", "class", "target", "category", "label_name", "class_name", "labels"];
+const LABEL: Content = Content { what: "label", names: &LABEL_NAMES, check: |_| Ok(()) };
 const SPLIT_NAMES: [&str; 3] = ["split", "part", "subset"];
 const GROUP_NAMES: [&str; 6] = ["group", "patient", "patient_id", "patientid", "subject", "subject_id"];
+
+/// What a table says of each image.
+pub(super) struct Content {
+    /// What it is called in messages, and by whoever asks for a name.
+    pub what: &'static str,
+    /// Names of its column, in lower case.
+    pub names: &'static [&'static str],
+    /// What is wrong with a cell, if something is.
+    pub check: fn(&str) -> Result<(), String>,
+}
 
 /// Which column holds what, counted from 0.
 struct Columns {
     path: usize,
-    label: usize,
+    content: usize,
     split: Option<usize>,
     group: Option<usize>,
 }
 
-/// What a line says.
-struct Row {
-    part: Part,
+/// What a line says of an image besides its part.
+pub(super) struct Row {
     source: Source,
-    label: String,
+    content: String,
     group: Option<Arc<str>>,
+}
+
+impl Row {
+    /// The image, and what is said of it.
+    pub fn named(self) -> (Source, String) {
+        (self.source, self.content)
+    }
 }
 
 /// Reads a CSV file: a line for each image, with its path and its class, and perhaps with its part (train, val, test) and its
 /// group (the patient, for instance).
-///
-/// Columns are known by their names (case does not matter); without a header line, and for other names, the path is the
-/// column that ends like an image file and the label the only one left. Relative paths start at the CSV's folder, or at
-/// `images/` beside the CSV if the first image is only there.
 pub(super) fn read(path: &Path) -> Result<Option<Splits>> {
-    if !path.is_file() || !path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")) {
+    if !is_table(path) {
         return Ok(None);
     }
-    let records = records(path)?;
-    let first = records.first().ok_or_else(|| Error::format(path, "the file has no lines"))?;
-    let has_header = !first.iter().any(looks_like_image);
-    let rows = &records[usize::from(has_header)..];
-    let sample = rows.first().ok_or_else(|| Error::format(path, "there is a header line, but no line for an image"))?;
-    let columns = Columns::find(if has_header { Some(first) } else { None }, sample)
-        .ok_or_else(|| Error::format(path, unclear_columns(first)))?;
-    let base = base_folder(path, sample.get(columns.path).unwrap_or_default());
-
-    let (mut named, mut groups) = ([const { Vec::new() }; 3], [const { Vec::new() }; 3]);
-    for row in rows {
-        let Row { part, source, label, group } =
-            columns.read(row, &base).map_err(|message| at_line(path, row, &message))?;
-        named[part as usize].push((source, label));
-        groups[part as usize].push(group);
-    }
-    let [train, val, test] = named.map(|named| Dataset::from_named(path.to_owned(), named));
-    let [train, val, test] = [(train, 0), (val, 1), (test, 2)].map(|(mut data, part): (Dataset, usize)| {
-        data.samples.iter_mut().zip(groups[part].drain(..)).for_each(|(sample, group)| sample.group = group);
+    let [train, val, test] = rows(path, &LABEL)?.map(|rows| {
+        let groups: Vec<_> = rows.iter().map(|row| row.group.clone()).collect();
+        let mut data = Dataset::from_named(path.to_owned(), rows.into_iter().map(Row::named).collect());
+        data.samples.iter_mut().zip(groups).for_each(|(sample, group)| sample.group = group);
         data
     });
     Ok(Some(Splits { train, val, test }))
 }
 
-fn records(path: &Path) -> Result<Vec<StringRecord>> {
-    let malformed = |e: csv::Error| match e.into_kind() {
+/// Whether it is a CSV file, by its name.
+pub(super) fn is_table(path: &Path) -> bool {
+    path.is_file() && path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv"))
+}
+
+/// Whether a CSV file has a column of one of `names`, and none of classes.
+///
+/// Errors: if it is no CSV file.
+pub(super) fn has_column(path: &Path, names: &[&str]) -> Result<bool> {
+    let first = records(path)?.next().transpose()?.unwrap_or_default();
+    let has = |names: &[&str]| first.iter().any(|column| names.contains(&column.to_lowercase().as_str()));
+    Ok(has(names) && !has(&LABEL_NAMES))
+}
+
+/// Reads a CSV file: a line for each image, with its path and what is said of it, and perhaps with its part; by part: train,
+/// val, test.
+///
+/// Columns are known by their names (case does not matter); without a header line, and for other names, the path is the
+/// column that ends like an image file and the content the only one left. Relative paths start at the CSV's folder, or at
+/// `images/` beside the CSV if the first image is only there.
+///
+/// Errors: if it cannot be read, columns are unclear, or a cell is missing or wrong; the message names the line.
+pub(super) fn rows(path: &Path, content: &Content) -> Result<[Vec<Row>; 3]> {
+    let records: Vec<StringRecord> = records(path)?.collect::<Result<_>>()?;
+    let first = records.first().ok_or_else(|| Error::format(path, "the file has no lines"))?;
+    let has_header = !first.iter().any(looks_like_image);
+    let rows = &records[usize::from(has_header)..];
+    let sample = rows.first().ok_or_else(|| Error::format(path, "there is a header line, but no line for an image"))?;
+    let columns = Columns::find(has_header.then_some(first), sample, content)
+        .ok_or_else(|| Error::format(path, unclear_columns(first, content.what)))?;
+    let base = base_folder(path, sample.get(columns.path).unwrap_or_default());
+
+    let mut parts = [Vec::new(), Vec::new(), Vec::new()];
+    for row in rows {
+        let (part, read) = columns.read(row, &base, content).map_err(|message| at_line(path, row, &message))?;
+        parts[part as usize].push(read);
+    }
+    Ok(parts)
+}
+
+fn records(path: &Path) -> Result<impl Iterator<Item = Result<StringRecord>>> {
+    let malformed = move |e: csv::Error| match e.into_kind() {
         csv::ErrorKind::Io(source) => Error::io("read", path, source),
         csv::ErrorKind::Utf8 { pos, .. } => {
             let line = pos.map_or(0, |pos| pos.line());
@@ -72,28 +110,29 @@ fn records(path: &Path) -> Result<Vec<StringRecord>> {
         }
         other => Error::format(path, format!("not a CSV file: {other:?}")),
     };
-    let mut reader =
+    let reader =
         ReaderBuilder::new().has_headers(false).flexible(true).trim(Trim::All).from_path(path).map_err(malformed)?;
-    reader.records().map(|record| record.map_err(malformed)).collect()
+    Ok(reader.into_records().map(move |record| record.map_err(malformed)))
 }
 
 impl Columns {
-    fn find(header: Option<&StringRecord>, sample: &StringRecord) -> Option<Self> {
+    fn find(header: Option<&StringRecord>, sample: &StringRecord, content: &Content) -> Option<Self> {
         let named = |names: &[&str]| header?.iter().position(|column| names.contains(&column.to_lowercase().as_str()));
         let path = named(&PATH_NAMES).or_else(|| sample.iter().position(looks_like_image))?;
         let split = named(&SPLIT_NAMES).filter(|&column| column != path);
         let group = named(&GROUP_NAMES).filter(|&column| column != path);
-        let label = named(&LABEL_NAMES).or_else(|| {
+        let content = named(content.names).or_else(|| {
             let mut rest = (0..sample.len()).filter(|&column| ![Some(path), split, group].contains(&Some(column)));
             rest.next().filter(|_| rest.next().is_none())
         })?;
-        Some(Self { path, label, split, group: group.filter(|&column| column != label) })
+        Some(Self { path, content, split, group: group.filter(|&column| column != content) })
     }
 
-    fn read(&self, row: &StringRecord, base: &Path) -> Result<Row, String> {
+    fn read(&self, row: &StringRecord, base: &Path, content: &Content) -> Result<(Part, Row), String> {
         let cell = |column: usize| row.get(column).filter(|cell| !cell.is_empty());
         let path = cell(self.path).ok_or("the path is missing")?;
-        let label = cell(self.label).ok_or("the label is missing")?;
+        let found = cell(self.content).ok_or_else(|| format!("the {} is missing", content.what))?;
+        (content.check)(found)?;
         let part = match self.split {
             None => Part::Train,
             Some(column) => {
@@ -103,7 +142,8 @@ impl Columns {
             }
         };
         let group = self.group.map(|column| cell(column).ok_or("the group is missing")).transpose()?;
-        Ok(Row { part, source: Source::File(base.join(path)), label: label.to_owned(), group: group.map(Arc::from) })
+        let row = Row { source: Source::File(base.join(path)), content: found.to_owned(), group: group.map(Arc::from) };
+        Ok((part, row))
     }
 }
 
@@ -122,9 +162,9 @@ fn at_line(path: &Path, row: &StringRecord, message: &str) -> Error {
     Error::format(path, format!("line {line}: {message}"))
 }
 
-fn unclear_columns(first: &StringRecord) -> String {
+fn unclear_columns(first: &StringRecord, what: &str) -> String {
     format!(
-        "could not tell the path and the label column: the first line is {:?}; name them \"path\" and \"label\"",
+        "could not tell the path and the {what} column: the first line is {:?}; name them \"path\" and \"{what}\"",
         first.iter().collect::<Vec<_>>().join(",")
     )
 }

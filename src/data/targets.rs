@@ -5,7 +5,8 @@ use crate::ops::AugmentRow;
 
 /// What a network is to answer where a class is not all: made together with a batch's pictures, on the loader's threads.
 pub trait Targets: Debug + Send + Sync {
-    /// The inputs that it fills, in the graphs that have them: name, and numbers of 32 bits for each picture.
+    /// The graph's inputs that it fills: name, and numbers of 32 bits for each picture. What the graph has no input for stays in
+    /// the batch, for whoever judges the results.
     fn inputs(&self) -> Vec<(&'static str, usize)>;
 
     /// Writes those of one sample, changed as `row` changes its picture: the bits of f32 or i32, as the graph has them. `into`

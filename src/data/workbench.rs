@@ -1,13 +1,13 @@
 use super::resize::Resizer;
 use super::window::Window;
-use super::{Image, Source};
+use super::{Canvas, Image, Source};
 use crate::error::Result;
 
 /// What pictures are brought to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Form {
-    /// `[height, width, channels]`.
-    pub shape: [usize; 3],
+    /// Shape, and how pictures of other shapes are fitted to it.
+    pub canvas: Canvas,
     /// How values of more than 8 bits become bytes.
     pub window: Window,
 }
@@ -27,9 +27,11 @@ impl Workbench {
     pub fn fit(&mut self, source: &Source, form: Form, target: &mut [u8]) -> Result<()> {
         match source {
             Source::File(path) => self.image.read(path, form.window, &mut self.file)?,
-            Source::Stacked { .. } | Source::Tile { .. } => self.image = source.image_with(form.window)?,
+            Source::Stacked { .. } | Source::Tile { .. } | Source::Frames(_) => {
+                self.image = source.image_with(form.window)?;
+            }
         }
-        self.image.fit_to(form.shape, &mut self.resizer, target);
+        form.canvas.draw(&mut self.image, &mut self.resizer, target);
         Ok(())
     }
 }

@@ -34,13 +34,34 @@ impl Watched {
     ///
     /// Errors: if there is no such layer, or it has no height and width; if the program does not fit the device.
     pub fn new(model: &Model, device: &Device, weights: &Weights, n: usize, layer: Option<&str>) -> Result<Self> {
+        Self::with_likelihoods(model, device, weights, n, layer, &|graph, output| match (
+            model.ends_in_probabilities(),
+            graph.shape(output).last(),
+        ) {
+            (true, _) => Ok(output),
+            (false, 1) => ops::sigmoid(graph, output),
+            (false, _) => ops::softmax(graph, output),
+        })
+    }
+
+    /// As [`Watched::new`], where `likelihoods` makes of a network's result what its logits stand for.
+    ///
+    /// Errors: as there.
+    pub fn with_likelihoods(
+        model: &Model,
+        device: &Device,
+        weights: &Weights,
+        n: usize,
+        layer: Option<&str>,
+        likelihoods: &dyn Fn(&mut Graph, Value) -> Result<Value>,
+    ) -> Result<Self> {
         let mut graph = Graph::new();
         let [h, w, c] = model.input;
         let pixels = graph.input("pixels", Meta::f32([n, h, w, c]));
         let built = model.build(&mut graph, pixels, Mode::Inference)?;
         let logits = built.logits.unwrap_or(built.output);
         let shape = graph.shape(logits).clone();
-        let (outputs, classes) = (shape.elements() / n, shape.last());
+        let outputs = shape.elements() / n;
         let map = match layer {
             Some(name) => {
                 let at = model.layers().iter().position(|spec| spec.name == name);
@@ -58,11 +79,7 @@ impl Watched {
         let scores = ops::mul(&mut graph, logits, wanted)?;
         let score = ops::sum(&mut graph, scores, &axes, false)?;
         let gradients = graph.differentiate(score, &[pixels, map])?;
-        let probabilities = match (model.ends_in_probabilities(), classes) {
-            (true, _) => built.output,
-            (false, 1) => ops::sigmoid(&mut graph, logits)?,
-            (false, _) => ops::softmax(&mut graph, logits)?,
-        };
+        let probabilities = likelihoods(&mut graph, built.output)?;
         let own = |graph: &mut Graph, value: Value| ops::copy(graph, value);
         let results = [probabilities, gradients[0], map, gradients[1]];
         for (name, value) in ["probabilities", "pixel gradient", "map", "map gradient"].into_iter().zip(results) {

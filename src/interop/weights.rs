@@ -33,7 +33,10 @@ pub fn load(path: impl AsRef<Path>, model: &Model) -> Result<Loaded> {
     let fetched = path.to_str().filter(|text| text.starts_with(hub::SCHEME)).map(hub::fetch).transpose()?;
     let path = fetched.as_deref().unwrap_or(path);
     let expected = model.tensors()?;
-    let loaded = without_other_head(read(path, model, &expected)?, &expected);
+    let mut loaded = without_other_head(read(path, model, &expected)?, &expected);
+    if loaded.replaced.is_some() {
+        leave_out_unknown(&mut loaded, &expected);
+    }
     let head = loaded.replaced.as_deref();
     let needed: Vec<(String, Shape)> = expected.into_iter().filter(|(name, _)| head != Some(layer_of(name))).collect();
     safetensors::expect(path, &loaded.tensors, &needed)?;
@@ -52,6 +55,15 @@ fn read(path: &Path, model: &Model, expected: &[(String, Shape)]) -> Result<Load
         true => from_pytorch(given, model, expected),
         false => Ok(Loaded { tensors: given, ..Loaded::default() }),
     }
+}
+
+/// What stood behind another head, as the way up of an autoencoder does.
+fn leave_out_unknown(loaded: &mut Loaded, expected: &[(String, Shape)]) {
+    let known = |name: &String| expected.iter().any(|(own, _)| own == name);
+    let mut unknown: Vec<String> = loaded.tensors.keys().filter(|name| !known(name)).cloned().collect();
+    unknown.iter().for_each(|name| drop(loaded.tensors.remove(name)));
+    unknown.sort();
+    loaded.unexpected.append(&mut unknown);
 }
 
 fn layer_of(name: &str) -> &str {

@@ -42,6 +42,11 @@ pub trait Layer: Attributes + fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// Of how many frames, one below another, it makes pictures of their own.
+    fn frames(&self) -> Option<usize> {
+        None
+    }
+
     /// Whether it takes two or more inputs rather than one.
     fn merges(&self) -> bool {
         false

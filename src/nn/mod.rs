@@ -9,7 +9,9 @@
 mod activation;
 mod attributes;
 mod builder;
+mod features;
 mod file;
+mod frames;
 mod initializer;
 mod layer;
 pub mod layers;
@@ -21,6 +23,8 @@ pub mod zoo;
 pub use activation::Activation;
 pub use attributes::{Edges, Pair, StepPadding};
 pub use builder::{Builder, Mode};
+pub use features::FeatureMap;
+pub use frames::over_frames;
 pub use initializer::Initializer;
 pub use layer::{Attributes, Layer, LayerType};
 pub use model::{Built, LayerSpec, Model};

@@ -136,8 +136,13 @@ impl Model {
         inputs: impl IntoIterator<Item = S>,
     ) -> String {
         let inputs = inputs.into_iter().map(|s| s.as_ref().to_owned()).collect();
-        self.layers.push(LayerSpec { name: name.to_owned(), inputs, layer: Arc::new(layer) });
+        self.push(name, inputs, Arc::new(layer));
         name.to_owned()
+    }
+
+    /// Adds a layer that is another model's as well.
+    pub(super) fn push(&mut self, name: &str, inputs: Vec<String>, layer: Arc<dyn Layer>) {
+        self.layers.push(LayerSpec { name: name.to_owned(), inputs, layer });
     }
 
     /// Makes these layers' results the outputs, rather than that of the last layer.
@@ -166,6 +171,12 @@ impl Model {
     /// The layers, in order of computation.
     pub fn layers(&self) -> &[LayerSpec] {
         &self.layers
+    }
+
+    /// How many frames its pictures hold, one below another; 1 where they are no sequences.
+    pub fn frames(&self) -> usize {
+        let first = self.layers.iter().filter(|spec| spec.inputs.iter().any(|input| input == Self::INPUT));
+        first.filter_map(|spec| spec.layer.frames()).max().unwrap_or(1)
     }
 
     /// Patterns of what is [frozen](Model::freeze).

@@ -36,7 +36,7 @@ mod transpose;
 mod window;
 mod words;
 
-pub use augment::{Augment, AugmentRow, augment};
+pub use augment::{Augment, AugmentRow, augment, augment_frames};
 pub use batch_norm::{BatchNorm, BatchNormGradSums, BatchStatistics, batch_norm, batch_norm_inference};
 pub use binary_cross_entropy::{binary_cross_entropy, binary_cross_entropy_with_logits};
 pub use concat::{Concat, concat};

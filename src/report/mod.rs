@@ -6,6 +6,7 @@
 mod card;
 pub mod chart;
 mod history;
+mod outlines;
 mod page;
 pub mod parallel;
 mod pictures;
@@ -19,11 +20,12 @@ use serde::{Deserialize, Serialize};
 
 pub use card::{About, keep_evaluation, write_card};
 pub use history::{Epoch, History};
+pub use outlines::{Outline, color, outlined};
 pub use page::{percent, section};
-pub use pictures::{contact_sheet, thumbnail};
+pub use pictures::{contact_sheet, embedded, line_picture, thumbnail};
 pub use tables::{flatten, folded, grouped};
 
-use crate::data::{Batch, Finding, Images};
+use crate::data::{Batch, Canvas, Finding, Images};
 use crate::error::{Error, Result};
 use crate::train::{Kept, RunFolder};
 
@@ -156,14 +158,14 @@ pub fn write(folder: &RunFolder, told: Option<Told>) -> Result<()> {
 /// Writes `train_batch.png`: the first training batch as the network sees it. Gives the file's bytes, and its width and
 /// height.
 ///
-/// Errors: if `shape` is not that of the batch's images, or the file cannot be written.
+/// Errors: if `canvas` is not that of the batch's images, or the file cannot be written.
 pub fn write_batch(
     folder: &RunFolder,
     batch: &Batch,
-    shape: [usize; 3],
+    canvas: Canvas,
     captions: &[String],
 ) -> Result<(Vec<u8>, [u32; 2])> {
-    let (sheet, size) = contact_sheet(batch, shape, captions)?;
+    let (sheet, size) = contact_sheet(batch, canvas, captions)?;
     folder.write("train_batch.png", &sheet)?;
     Ok((sheet, size))
 }

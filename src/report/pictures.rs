@@ -13,7 +13,7 @@ use embedded_graphics::{Drawable, Pixel};
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage, imageops};
 
-use crate::data::{Batch, Image};
+use crate::data::{Batch, Canvas, Image};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::graph::{Ending, Graph, Layout};
@@ -29,7 +29,14 @@ const MOST_LOSSLESS: u32 = 40 * 40;
 ///
 /// Errors: if it cannot be encoded.
 pub fn thumbnail(image: &Image) -> Result<String> {
-    let image = shrink(rgb(image));
+    embedded(image, LONGEST)
+}
+
+/// As [`thumbnail`], with so many pixels on the longest side at most.
+///
+/// Errors: as there.
+pub fn embedded(image: &Image, longest: u32) -> Result<String> {
+    let image = shrink(rgb(image), longest);
     let mut bytes = Vec::new();
     let small = image.width() * image.height() <= MOST_LOSSLESS;
     let (kind, outcome) = if small {
@@ -41,11 +48,20 @@ pub fn thumbnail(image: &Image) -> Result<String> {
     Ok(format!("data:image/{kind};base64,{}", STANDARD.encode(bytes)))
 }
 
+/// A line of text in the page itself, in its own size, as a data URI.
+///
+/// Errors: if it cannot be encoded.
+pub fn line_picture(image: &Image) -> Result<String> {
+    let mut png = Vec::new();
+    rgb(image).write_to(&mut Cursor::new(&mut png), ImageFormat::Png).map_err(failed)?;
+    Ok(format!("data:image/png;base64,{}", STANDARD.encode(png)))
+}
+
 fn failed(e: image::ImageError) -> Error {
     Error::config(format!("a picture could not be encoded: {e}"))
 }
 
-fn rgb(image: &Image) -> RgbImage {
+pub(super) fn rgb(image: &Image) -> RgbImage {
     let [h, w] = image.size.map(|n| n as u32);
     let at = |x: u32, y: u32| {
         let pixel = &image.pixels[(y * w + x) as usize * image.channels..][..image.channels];
@@ -55,13 +71,13 @@ fn rgb(image: &Image) -> RgbImage {
 }
 
 /// To the longest side, by area; smaller pictures stay as they are.
-fn shrink(image: RgbImage) -> RgbImage {
+pub(super) fn shrink(image: RgbImage, most: u32) -> RgbImage {
     let (w, h) = image.dimensions();
     let longest = w.max(h);
-    if longest <= LONGEST {
+    if longest <= most {
         return image;
     }
-    let side = |n: u32| (n * LONGEST / longest).max(1);
+    let side = |n: u32| (n * most / longest).max(1);
     imageops::thumbnail(&image, side(w), side(h))
 }
 
@@ -71,13 +87,13 @@ const MOST_SEEN: usize = 32;
 /// The first pictures of a batch as the network sees them: after augmentation, normalised back to what an eye can see. With
 /// their captions. Does on the CPU what the first op of a training step does.
 ///
-/// Errors: if `shape` is not that of the batch's images.
-fn seen(batch: &Batch, shape: [usize; 3], captions: &[String]) -> Result<Vec<(Image, String)>> {
-    let ([h, w, c], n) = (shape, batch.len().min(MOST_SEEN));
+/// Errors: if `canvas` is not that of the batch's images.
+fn seen(batch: &Batch, canvas: Canvas, captions: &[String]) -> Result<Vec<(Image, String)>> {
+    let ([h, w, c], n) = (canvas.shape, batch.len().min(MOST_SEEN));
     let mut graph = Graph::new();
     let images = graph.input("images", Meta::new([n, h, w, c], DType::U8));
     let rows = graph.input("rows", Meta::f32([n, AugmentRow::LEN]));
-    let seen = ops::augment(&mut graph, images, rows, [h, w], &vec![0.0; c], &vec![1.0; c])?;
+    let seen = ops::augment_frames(&mut graph, images, rows, canvas.frames(), &vec![0.0; c], &vec![1.0; c])?;
     let mixes = batch.mixes.as_ref().map(|mixes| &mixes.rows[..n]);
     let seen = match mixes {
         Some(_) => {
@@ -103,14 +119,16 @@ fn seen(batch: &Batch, shape: [usize; 3], captions: &[String]) -> Result<Vec<(Im
 
 /// A training batch as the network sees it, as a PNG: rows of eight pictures, each with its caption below. With its width and height.
 ///
-/// Errors: if `shape` is not that of the batch's images.
-pub fn contact_sheet(batch: &Batch, shape: [usize; 3], captions: &[String]) -> Result<(Vec<u8>, [u32; 2])> {
+/// Errors: if `canvas` is not that of the batch's images.
+pub fn contact_sheet(batch: &Batch, canvas: impl Into<Canvas>, captions: &[String]) -> Result<(Vec<u8>, [u32; 2])> {
     const COLUMNS: u32 = 8;
     const GAP: u32 = 6;
     const TEXT: u32 = 14;
     const LEAST: u32 = 72;
-    let pictures = seen(batch, shape, captions)?;
-    let small = shrink(RgbImage::new(shape[1] as u32, shape[0] as u32)).dimensions();
+    let canvas = canvas.into();
+    let pictures = seen(batch, canvas, captions)?;
+    let [height, width, _] = canvas.shape;
+    let small = shrink(RgbImage::new(width as u32, height as u32), LONGEST).dimensions();
     // Whole multiples, so that small pixels stay squares.
     let times = LEAST.div_ceil(small.0.max(small.1)).max(1);
     let [width, height] = [small.0 * times, small.1 * times];
@@ -121,7 +139,7 @@ pub fn contact_sheet(batch: &Batch, shape: [usize; 3], captions: &[String]) -> R
     for (i, (picture, name)) in pictures.iter().enumerate() {
         let (column, row) = (i as u32 % columns, i as u32 / columns);
         let (x, y) = (GAP + column * cell_width, GAP + row * cell_height);
-        let picture = imageops::resize(&shrink(rgb(picture)), width, height, imageops::FilterType::Nearest);
+        let picture = imageops::resize(&shrink(rgb(picture), LONGEST), width, height, imageops::FilterType::Nearest);
         imageops::replace(&mut sheet.0, &picture, x.into(), y.into());
         let name: String = name.chars().take(width as usize / 6).collect();
         let at = Point::new(x as i32, (y + height + 10) as i32);
@@ -147,7 +165,7 @@ pub fn embedded_sheet(png: &[u8]) -> Result<(String, u32)> {
 }
 
 /// What text is drawn on.
-struct Sheet(RgbImage);
+pub(super) struct Sheet(pub RgbImage);
 
 impl OriginDimensions for Sheet {
     fn size(&self) -> Size {

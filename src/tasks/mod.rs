@@ -3,6 +3,7 @@
 
 pub mod autoencode;
 pub mod classify;
+pub mod detect;
 mod pictures;
 pub mod read;
 mod run_task;
@@ -10,12 +11,14 @@ pub mod segment;
 
 pub use autoencode::Autoencoder;
 pub use classify::{Classifier, Evaluation, Loss, Prediction, Run, Trainer};
+pub use detect::Detector;
+pub use read::Reader;
 pub use run_task::{Answer, PredictOptions, Refinement, RunTask};
 pub use segment::Segmenter;
 
 use std::path::Path;
 
-use crate::data::has_masks;
+use crate::data::{has_masks, holds_boxes, holds_texts};
 use crate::error::{Error, Result};
 
 /// Evaluates `$body` with `$task` as the type of the task of that name; else an error.
@@ -28,6 +31,14 @@ macro_rules! with_task {
             }
             "autoencode" => {
                 type $task = crate::tasks::Autoencoder;
+                $body
+            }
+            "detect" => {
+                type $task = crate::tasks::Detector;
+                $body
+            }
+            "read" => {
+                type $task = crate::tasks::Reader;
                 $body
             }
             "segment" => {
@@ -46,11 +57,16 @@ pub(crate) fn unknown(name: &str) -> Error {
 }
 
 /// As `--task` says them.
-const NAMES: [&str; 3] = [Classifier::NAME, Autoencoder::NAME, Segmenter::NAME];
+const NAMES: [&str; 5] = [Classifier::NAME, Segmenter::NAME, Detector::NAME, Autoencoder::NAME, Reader::NAME];
 
 /// What data is for, where --task does not say it.
 ///
 /// Errors: if it cannot be looked at.
 pub(crate) fn recognise(data: &Path) -> Result<&'static str> {
-    Ok(if has_masks(data) { Segmenter::NAME } else { Classifier::NAME })
+    Ok(match () {
+        () if holds_boxes(data)? => Detector::NAME,
+        () if has_masks(data) => Segmenter::NAME,
+        () if holds_texts(data)? => Reader::NAME,
+        () => Classifier::NAME,
+    })
 }

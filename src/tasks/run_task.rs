@@ -4,7 +4,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::data::{Batch, Dataset, Image, Images, Loader, Normalization, Part, Probe, Seed, Splits, Targets};
+use crate::data::{Batch, Canvas, Dataset, Image, Images, Loader, Normalization, Part, Probe, Seed, Splits, Targets};
 use crate::error::{Error, Result};
 use crate::explain::Score;
 use crate::graph::{self, Graph};
@@ -38,7 +38,7 @@ pub trait RunTask: Task<Evaluation: Serialize> {
     }
 
     /// Settings that suit the task where none were asked for: network, picture size, epochs, augmentation. `settings` are those
-    /// of a classifier; `model` is the network asked for.
+    /// of a classifier, with the task's own options; `model` is the network asked for.
     fn suggest(settings: &mut Settings, model: Option<&str>, probe: Probe, pictures: usize);
 
     /// The task of a run, as its settings and data have it.
@@ -67,6 +67,11 @@ pub trait RunTask: Task<Evaluation: Serialize> {
 
     /// The network.
     fn model(&self) -> &Model;
+
+    /// What pictures are brought to.
+    fn canvas(&self) -> Canvas {
+        self.model().input.into()
+    }
 
     /// What the network is to answer for `images`, where that is more than labels.
     ///
@@ -134,6 +139,13 @@ pub trait RunTask: Task<Evaluation: Serialize> {
     /// Errors: if a picture can no longer be read, or the device fails.
     fn told(session: &mut Session<Self>, evaluation: &Self::Evaluation, part: &str, images: &Images) -> Result<Told>;
 
+    /// What the logits of a network stand for, as [`RunTask::subject`] takes it.
+    ///
+    /// Errors: if it cannot be made.
+    fn likelihoods(&self, graph: &mut Graph, output: graph::Value) -> Result<graph::Value> {
+        self.exported(graph, output)
+    }
+
     /// What is explained of a picture of which the network gave these probabilities: in words, and as a score of its logits. It
     /// is `class`, or what the network says.
     ///
@@ -166,6 +178,8 @@ pub struct PredictOptions {
     pub threshold: Option<f32>,
     /// Whether pictures that show the answers are wanted.
     pub drawn: bool,
+    /// How many readings are followed in search of the most probable text.
+    pub beam: usize,
 }
 
 /// What is said of one picture.

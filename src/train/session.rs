@@ -455,6 +455,7 @@ fn feed(program: &mut Program, batch: &Batch, range: Range<usize>) -> Result<()>
     let image = batch.images.len() / batch.len();
     program.feed("images", &batch.images[range.start * image..range.end * image])?;
     program.feed("rows", bytemuck::cast_slice(&batch.rows[range.clone()]))?;
+    // What the graph does not take is for whoever judges its results.
     for Target { name, words } in &batch.targets {
         let each = words.len() / batch.len();
         if program.takes(name) {

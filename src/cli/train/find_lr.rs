@@ -5,7 +5,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::sets::Sets;
-use super::{Train, begin, loader_options, open_device, session, validation_part};
+use super::{Train, begin, canvas, loader_options, open_device, session, validation_part};
 use crate::cli::{Common, catch_interrupts, interrupted, json, print, progress};
 use crate::data::Loader;
 use crate::error::{Error, Result};
@@ -64,7 +64,8 @@ impl FindLr {
         splits.val.samples.clear();
         splits.test.samples.clear();
         let model = self.train.model::<T>(&settings, splits.train.classes.len())?;
-        let sets = Sets::load::<T>(splits, &settings, common)?;
+        let canvas = canvas::<T>(&settings, &model, &splits.train.classes)?;
+        let sets = Sets::load::<T>(splits, canvas, &settings, common)?;
         let kept = self.train.kept::<T>(settings, model, &sets, &device)?;
         let initial = self.train.initial(&kept, common)?;
         let (mut session, _) = session::<T>(&kept, &device, sets.train.len())?;

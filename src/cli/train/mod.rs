@@ -31,7 +31,7 @@ use settings::{bytes, check_ranges};
 
 use super::Common;
 use super::trained::task_of;
-use crate::data::{self, GroupBy, LoaderOptions, Seed, Splits, Targets, Window};
+use crate::data::{self, Canvas, GroupBy, LoaderOptions, Seed, Splits, Targets, Window};
 use crate::device::{Device, Tuning};
 use crate::error::{Error, Result};
 use crate::interop::safetensors;
@@ -199,6 +199,15 @@ pub(super) struct Train {
     options: TaskOptions,
 }
 
+/// What pictures are brought to in a run that is yet to begin.
+///
+/// Errors: if network, classes and settings do not fit together.
+fn canvas<T: RunTask>(settings: &Settings, model: &Model, classes: &[String]) -> Result<Canvas> {
+    let normalization = data::Normalization { mean: vec![0.0; settings.channels], std: vec![1.0; settings.channels] };
+    let (settings, model, classes) = (settings.clone(), model.clone(), classes.to_vec());
+    Ok(T::of_run(&Kept { settings, model, classes, normalization })?.canvas())
+}
+
 impl Train {
     pub fn run(&self, common: &Common) -> Result<()> {
         super::catch_interrupts()?;
@@ -238,13 +247,8 @@ impl Train {
         let splits = validation_part::<T>(splits, &settings)?;
         let model = self.model::<T>(&settings, splits.train.classes.len())?;
         // Everything that can be wrong with network and classes is found before a picture is decoded.
-        let normalization =
-            data::Normalization { mean: vec![0.0; settings.channels], std: vec![1.0; settings.channels] };
-        let (classes, model) = (splits.train.classes.clone(), model);
-        let kept = Kept { settings, model, classes, normalization };
-        T::of_run(&kept)?;
-        let Kept { settings, model, .. } = kept;
-        let sets = Sets::load::<T>(splits, &settings, common)?;
+        let canvas = canvas::<T>(&settings, &model, &splits.train.classes)?;
+        let sets = Sets::load::<T>(splits, canvas, &settings, common)?;
         if settings.calibrate && sets.val.is_none() {
             return Err(Error::config("--calibrate needs validation images: do without --val 0"));
         }
@@ -307,7 +311,7 @@ impl Train {
         adopt(&device, &folder, common)?;
         let splits = open_data::<T>(kept.settings.data.as_deref(), &kept.settings.options)?;
         let splits = validation_part::<T>(splits, &kept.settings)?;
-        let sets = Sets::load::<T>(splits, &kept.settings, common)?;
+        let sets = Sets::load::<T>(splits, T::of_run(&kept)?.canvas(), &kept.settings, common)?;
         if sets.train.dataset().classes != kept.classes {
             return Err(Error::format(folder.path(), "the data has other classes than when the run began"));
         }

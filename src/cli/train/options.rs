@@ -3,10 +3,11 @@ use std::path::PathBuf;
 use clap::Args;
 use toml::{Table, Value};
 
+use crate::data::TextFrom;
 use crate::error::{Error, Result};
 use crate::tasks::autoencode::ReconstructionLoss;
 use crate::tasks::segment::MaskLoss;
-use crate::tasks::{Autoencoder, RunTask, Segmenter};
+use crate::tasks::{Autoencoder, Classifier, Reader, RunTask, Segmenter};
 
 /// Options that only one task knows.
 #[derive(Args, Clone)]
@@ -39,10 +40,19 @@ pub(super) struct TaskOptions {
     /// Learn to take away noise of this standard deviation, from 0 to 1.
     #[arg(long, value_name = "DEVIATION", help_heading = AUTOENCODE)]
     denoise: Option<f64>,
+    /// Classify sequences: folders of frames in folders of classes, of which the network looks at so many frames, evenly spread.
+    #[arg(long, value_name = "N", help_heading = CLASSIFY, value_parser = clap::value_parser!(u16).range(2..))]
+    frames: Option<u16>,
+    /// Where texts stand if not in a table: files (name.txt beside name.png), names (1234_0.png, before the underscore) or stems
+    /// (all of the name); without it, in files if there are any.
+    #[arg(long, value_name = "PLACE", help_heading = READ)]
+    text_from: Option<TextFrom>,
 }
 
 const SEGMENT: &str = "Options of segmentation";
 const AUTOENCODE: &str = "Options of autoencoders";
+const CLASSIFY: &str = "Options of classification";
+const READ: &str = "Options of reading";
 
 impl TaskOptions {
     /// As the task reads them: those given, in front of those of an earlier run. `tile`: the network's size.
@@ -52,7 +62,7 @@ impl TaskOptions {
         let text = |value: &dyn ToString| Value::String(value.to_string());
         let path = |path: &PathBuf| text(&path.canonicalize().unwrap_or_else(|_| path.clone()).display());
         let reconstruction = self.reconstruction_loss.map(|loss| loss.name().into());
-        let given: [(&str, &str, &str, Option<Value>); 9] = [
+        let given: [(&str, &str, &str, Option<Value>); 11] = [
             (Segmenter::NAME, "--mask-loss", "loss", self.mask_loss.map(|loss| String::from(loss).into())),
             (Segmenter::NAME, "--masks", "masks", self.masks.as_ref().map(|m| text(m))),
             (Segmenter::NAME, "--palette", "palette", self.palette.as_ref().map(path)),
@@ -62,6 +72,8 @@ impl TaskOptions {
             (Autoencoder::NAME, "--reconstruction-loss", "loss", reconstruction),
             (Autoencoder::NAME, "--normal", "normal", self.normal.as_ref().map(|c| text(c))),
             (Autoencoder::NAME, "--denoise", "denoise", self.denoise.map(Value::Float)),
+            (Classifier::NAME, "--frames", "frames", self.frames.map(|n| i64::from(n).into())),
+            (Reader::NAME, "--text-from", "text_from", self.text_from.as_ref().map(|from| text(from))),
         ];
         let mut table = earlier;
         for (of, flag, key, value) in given {

@@ -39,7 +39,7 @@ impl<'a> Record<'a> {
             let task = session.task();
             let batch = batch?;
             let captions = task.captions(&batch);
-            let (png, size) = report::write_batch(folder, &batch, task.model().input, &captions)?;
+            let (png, size) = report::write_batch(folder, &batch, task.canvas(), &captions)?;
             events.png(progress.step, "first training batch", &png, size)?;
         }
         Ok(Self { folder, facts, events })

@@ -2,7 +2,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::cli::{Common, interrupted, progress};
-use crate::data::{self, Finding, Images, Part, Seed, Splits, audit_decoded};
+use crate::data::{self, Canvas, Finding, Images, Part, Seed, Splits, audit_decoded};
 use crate::error::{Error, Result};
 use crate::tasks::{Classifier, RunTask};
 use crate::train::Settings;
@@ -62,16 +62,14 @@ pub(super) struct Sets {
 }
 
 impl Sets {
-    pub fn load<T: RunTask>(splits: Splits, settings: &Settings, common: &Common) -> Result<Self> {
-        let [h, w] = settings.image_size;
+    pub fn load<T: RunTask>(splits: Splits, canvas: Canvas, settings: &Settings, common: &Common) -> Result<Self> {
         let total = (splits.train.len() + splits.val.len() + splits.test.len()) as u64;
         let bar = progress::bar(common, total, "reading");
         let tick = || {
             bar.inc(1);
             if interrupted() { Err(Error::Interrupted) } else { Ok(()) }
         };
-        let shape = [h, w, settings.channels];
-        let parts = Images::load_splits(splits, shape, settings.cache, &tick)?;
+        let parts = Images::load_splits(splits, canvas, settings.cache, &tick)?;
         let [train, val, test] = parts.map(|part| part.map(Arc::new));
         let train = train.ok_or_else(|| Error::config("there are no training images"))?;
         bar.finish_and_clear();

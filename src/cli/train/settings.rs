@@ -27,7 +27,7 @@ impl Train {
             Some(settings) => settings,
             None if self.model.is_none() && data.is_none() => self.for_digits(probe)?,
             None => {
-                let mut settings = self.defaults(probe)?;
+                let mut settings = Settings { options: options.clone(), ..self.defaults(probe)? };
                 T::suggest(&mut settings, self.model.as_deref(), probe, train.len());
                 settings
             }
@@ -180,7 +180,7 @@ pub(in crate::cli) fn refuse_width(width: Option<f64>) -> Result<()> {
 /// Errors: if there is no such network.
 pub(in crate::cli) fn plain_settings(name: &str, model: &Model) -> Result<Settings> {
     let [h, w, channels] = model.input;
-    let settings = defaults(Some(name.to_owned()), Probe { channels, size: Some([h, w]) })?;
+    let settings = defaults(Some(name.to_owned()), Probe { channels, size: Some([h, w]), widest: [h, w] })?;
     Ok(Settings { image_size: [h, w], channels, learning_rate: settings.optimizer.default_learning_rate(), ..settings })
 }
 

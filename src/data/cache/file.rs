@@ -28,6 +28,8 @@ struct Header {
     version: u64,
     /// `[images, height, width, channels]`.
     shape: [u64; 4],
+    /// How pictures of other sizes are brought to it.
+    fit: u64,
     /// Of the window, and of path, size and time of last change of every image file.
     files: [u8; 32],
 }
@@ -41,13 +43,15 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// Of the image files at `paths`, brought to a form.
-    pub fn of(paths: &[&Path], form: Form) -> Self {
-        let [height, width, channels] = form.shape.map(|extent| extent as u64);
-        let shape = [paths.len() as u64, height, width, channels];
-        let states: Vec<_> = paths.par_iter().map(|path| (whole(path), state(path))).collect();
+    /// Of pictures, given by the files of each, brought to a form.
+    pub fn of(pictures: &[&[PathBuf]], form: Form) -> Self {
+        let canvas = form.canvas;
+        let [height, width, channels] = canvas.shape.map(|extent| extent as u64);
+        let (shape, fit) = ([pictures.len() as u64, height, width, channels], canvas.fit_code());
+        let states: Vec<_> =
+            pictures.par_iter().flat_map_iter(|files| files.iter().map(|path| (whole(path), state(path)))).collect();
         let (mut names, mut files) = (blake3::Hasher::new(), blake3::Hasher::new());
-        names.update(cast_slice(&shape));
+        names.update(cast_slice(&shape)).update(bytes_of(&fit));
         let window = format!("{}\0", form.window);
         for hasher in [&mut names, &mut files] {
             hasher.update(window.as_bytes());
@@ -59,7 +63,7 @@ impl Contents {
             }
             files.update(cast_slice(state));
         }
-        let header = Header { magic: *b"ocellus\0", version: VERSION, shape, files: *files.finalize().as_bytes() };
+        let header = Header { magic: *b"ocellus\0", version: VERSION, shape, fit, files: *files.finalize().as_bytes() };
         Self { header, name: names.finalize().to_hex()[..32].to_owned() }
     }
 

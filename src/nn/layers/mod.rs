@@ -12,6 +12,7 @@ mod depthwise_conv2d;
 mod dropout;
 mod embedding;
 mod expression;
+mod frames;
 mod global_pooling;
 mod layer_scale;
 mod merge;
@@ -43,6 +44,7 @@ pub use depthwise_conv2d::DepthwiseConv2D;
 pub use dropout::{DropPath, Dropout, SpatialDropout2D};
 pub use embedding::Embedding;
 pub use expression::{Expression, Formula};
+pub use frames::{JoinFrames, SplitFrames};
 pub use global_pooling::{GlobalAveragePooling2D, GlobalMaxPooling2D};
 pub use layer_scale::LayerScale;
 pub use merge::{Add, Average, Concatenate, Maximum, Multiply};
@@ -105,6 +107,8 @@ pub const TYPES: &[LayerType] = &[
     LayerType::of::<FirstToken>("first_token"),
     LayerType::of::<PositionEmbedding>("position_embedding"),
     LayerType::of::<Embedding>("embedding"),
+    LayerType::of::<SplitFrames>("split_frames"),
+    LayerType::of::<JoinFrames>("join_frames"),
     LayerType::of::<SimpleRNN>("simple_rnn"),
     LayerType::of::<LSTM>("lstm"),
     LayerType::of::<GRU>("gru"),

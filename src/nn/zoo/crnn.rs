@@ -26,6 +26,24 @@ pub fn crnn(input: [usize; 3], classes: usize, width: f64) -> Model {
     chain.classes("rnn.1.embedding", classes)
 }
 
+/// A CRNN that learns in minutes on a CPU: 146,779 trained parameters for 11 symbols on grey pictures, 32 pixels high. Of a
+/// picture `w` wide there are `w / 4` steps.
+///
+/// Four convolutions, each normalised; one LSTM that reads the columns both ways.
+pub fn crnn_small(input: [usize; 3], classes: usize, width: f64) -> Model {
+    let [a, b, c, d] = [16, 32, 48, 64].map(|channels| scaled(channels, width));
+    let mut chain = Chain::new(input);
+    for (number, filters, pooling) in
+        [(0, a, MaxPooling2D::new(2)), (1, b, MaxPooling2D::new(2)), (2, c, halve_height()), (3, d, halve_height())]
+    {
+        let [conv_name, norm_name] = ["conv", "batchnorm"].map(|part| format!("cnn.{part}{number}"));
+        chain.conv_norm([&conv_name, &norm_name], conv(filters, 3, 1), Activation::Relu).put(pooling);
+    }
+    chain.put(Permute { dims: vec![2, 1, 3] }).put(Reshape { target_shape: vec![-1, (input[0] / 16 * d) as i64] });
+    chain.named("rnn", LSTM { bidirectional: true, return_sequences: true, ..LSTM::new(d) });
+    chain.classes("symbols", classes)
+}
+
 fn plain(chain: &mut Chain, number: usize, layer: Conv2D) -> &mut Chain {
     chain.named(&format!("cnn.conv{number}"), Conv2D { activation: Activation::Relu, ..layer })
 }

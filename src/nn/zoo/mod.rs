@@ -6,7 +6,9 @@ mod chain;
 mod convnext;
 mod crnn;
 mod densenet;
+mod detector;
 mod efficientnet;
+mod frame_cnn;
 mod keras_first;
 mod lenet;
 mod linknet;
@@ -21,9 +23,11 @@ mod vit;
 pub use alexnet::alexnet;
 pub use autoencoder::{autoencoder, encoder, vae};
 pub use convnext::convnext_tiny;
-pub use crnn::crnn;
+pub use crnn::{crnn, crnn_small};
 pub use densenet::densenet121;
+pub use detector::detector;
 pub use efficientnet::{efficientnet_b0, efficientnet_lite0};
+pub use frame_cnn::frame_cnn;
 pub use keras_first::keras_first;
 pub use lenet::lenet;
 pub use linknet::linknet;
@@ -74,6 +78,7 @@ pub const ENTRIES: &[Entry] = &[
     Entry { name: "keras-first", size: Some([64, 64]), make: Fixed(keras_first) },
     Entry { name: "lenet", size: Some([28, 28]), make: Fixed(lenet) },
     Entry { name: "vgg-small", size: None, make: Scaled(vgg_small) },
+    Entry { name: "frame-cnn", size: None, make: Scaled(frame_cnn) },
     Entry { name: "resnet20", size: Some([32, 32]), make: Scaled(resnet20) },
     Entry { name: "alexnet", size: LARGE, make: Fixed(alexnet) },
     Entry { name: "vgg11", size: LARGE, make: Fixed(vgg11) },
@@ -98,6 +103,7 @@ pub const ENTRIES: &[Entry] = &[
     Entry { name: "encoder", size: None, make: Scaled(encoder) },
     Entry { name: "vae", size: None, make: Scaled(vae) },
     Entry { name: "crnn", size: Some([32, 100]), make: Scaled(crnn) },
+    Entry { name: "crnn-small", size: Some([32, 100]), make: Scaled(crnn_small) },
 ];
 
 /// The network of that name.

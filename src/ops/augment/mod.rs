@@ -15,10 +15,12 @@
 //! [`AugmentRow::STILL`] changes nothing.
 
 mod cpu;
+mod frames;
 mod row;
 
 use rayon::prelude::*;
 
+pub use frames::augment_frames;
 pub use row::AugmentRow;
 
 use super::sample::{Given, Sample};

@@ -11,6 +11,7 @@ mod decision;
 mod intervals;
 mod lines;
 mod metrics;
+mod options;
 mod ranking;
 pub mod report;
 mod run_task;
@@ -34,7 +35,7 @@ pub use trade_offs::{TradeOff, Virtue};
 pub use trainer::{Loss, Run, Trainer};
 
 use super::pictures::pictures;
-use crate::data::{Batch, Mixes, Normalization, Seed};
+use crate::data::{Batch, Canvas, Mixes, Normalization, Seed};
 use crate::error::{Error, Result};
 use crate::graph::{Function, Graph, Value};
 use crate::nn::{Built, Mode, Model};
@@ -87,6 +88,11 @@ impl Classifier {
     /// Height, width and channels of the pictures it takes.
     pub fn input(&self) -> [usize; 3] {
         self.model.input
+    }
+
+    /// What its pictures are brought to: sequences of frames, if the network begins with a layer for these.
+    pub fn canvas(&self) -> Canvas {
+        canvas(&self.model)
     }
 
     /// The logits, if the last layer turns some into probabilities, and the labels.
@@ -180,7 +186,7 @@ impl Task for Classifier {
 
     fn training_graph(&self, n: usize, seed: u32) -> Result<Graph> {
         let mut graph = Graph::new();
-        let mut images = pictures(&mut graph, n, self.input(), &self.normalization)?;
+        let mut images = pictures(&mut graph, n, self.canvas(), &self.normalization)?;
         if self.mixes {
             let rows = graph.input("mixes", Meta::f32([n, MixRow::LEN]));
             images = ops::mix(&mut graph, images, rows)?;
@@ -218,7 +224,7 @@ impl Task for Classifier {
 
     fn inference_graph(&self, n: usize) -> Result<Graph> {
         let mut graph = Graph::new();
-        let images = pictures(&mut graph, n, self.input(), &self.normalization)?;
+        let images = pictures(&mut graph, n, self.canvas(), &self.normalization)?;
         let built = self.model.build(&mut graph, images, Mode::Inference)?;
         graph.scope("loss");
         let (logits, labels) = self.answers(&mut graph, &built, n)?;
@@ -249,6 +255,12 @@ impl Task for Classifier {
     fn summary(evaluation: &Evaluation) -> Summary {
         Summary { loss: evaluation.loss, metric: evaluation.metrics.accuracy }
     }
+}
+
+/// What the pictures of a network are brought to.
+fn canvas(model: &Model) -> Canvas {
+    let ([height, width, channels], frames) = (model.input, model.frames());
+    Canvas::of_frames(frames, [height / frames, width, channels])
 }
 
 /// `a + share · (b - a)`, by element.

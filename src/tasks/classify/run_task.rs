@@ -2,15 +2,17 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::options::Options;
 use super::report::{Judged, with_intervals};
 use super::{Calibration, Classifier, Evaluation, Prediction, Weighting};
 use crate::data::{
-    self, Augment, Batch, Dataset, Image, Images, Loader, Normalization, Part, Probe, Splits, open_labelled,
+    self, Augment, Batch, Canvas, Dataset, Image, Images, Loader, Normalization, Part, Probe, Splits, open_labelled,
+    open_labelled_sequences, open_sequences,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::explain::Score;
 use crate::graph::{Graph, Value};
-use crate::nn::Model;
+use crate::nn::{Model, over_frames};
 use crate::report::Told;
 use crate::tasks::{Answer, PredictOptions, Refinement, RunTask};
 use crate::tensor::Tensor;
@@ -18,6 +20,8 @@ use crate::train::{Kept, RunFolder, Schedule, Session, Settings};
 
 /// Sets drawn for confidence intervals.
 const RESAMPLES: u64 = 1000;
+/// Values that the LSTM keeps that reads a sequence's frames.
+const UNITS: usize = 64;
 
 #[derive(Serialize)]
 struct Scored<'a> {
@@ -29,16 +33,31 @@ impl RunTask for Classifier {
     const NAME: &'static str = "classify";
     const AVERAGES: bool = true;
 
-    fn open(path: &Path, _options: &toml::Table) -> Result<Splits> {
-        data::open(path)
+    fn open(path: &Path, options: &toml::Table) -> Result<Splits> {
+        match Options::read(options)?.frames {
+            Some(frames) => open_sequences(path, frames),
+            None => data::open(path),
+        }
     }
 
-    fn open_part(path: &Path, part: Part, classes: &[String], _options: &toml::Table) -> Result<Dataset> {
-        open_labelled(path, part, classes)
+    fn open_part(path: &Path, part: Part, classes: &[String], options: &toml::Table) -> Result<Dataset> {
+        match Options::read(options)?.frames {
+            Some(frames) => open_labelled_sequences(path, part, classes, frames),
+            None => open_labelled(path, part, classes),
+        }
+    }
+
+    /// Of a network for one frame, one for sequences.
+    fn network(make: &dyn Fn(usize) -> Result<Model>, classes: usize, options: &toml::Table) -> Result<Model> {
+        match Options::read(options)?.frames {
+            Some(frames) => over_frames(&make(classes)?, frames, UNITS, classes),
+            None => make(classes),
+        }
     }
 
     /// What suits most pictures: where the network is ours to choose, so is how it is trained. Few pictures are shown more
-    /// often; colour ones, which are photographs as a rule, are mirrored too.
+    /// often; colour ones, which are photographs as a rule, are mirrored too, but not sequences: what moves to the left would
+    /// move to the right.
     fn suggest(settings: &mut Settings, model: Option<&str>, probe: Probe, pictures: usize) {
         const STEPS: u64 = 6000;
         if model.is_some() {
@@ -47,12 +66,19 @@ impl RunTask for Classifier {
         let steps_per_epoch = pictures.div_ceil(settings.batch_size).max(1) as u64;
         settings.epochs = (STEPS / steps_per_epoch).clamp(10, 60);
         settings.schedule = Schedule::Cosine;
-        settings.augment = Augment::suiting(probe.channels);
+        let sequences = settings.options.contains_key("frames");
+        settings.augment = if sequences { Augment::light() } else { Augment::suiting(probe.channels) };
+        if sequences {
+            settings.model = "frame-cnn".to_owned();
+        }
     }
 
     fn of_run(kept: &Kept) -> Result<Self> {
         let mut classifier = Self::new(kept.model.clone(), kept.classes.clone(), kept.normalization.clone())?;
         let Settings { augment, label_smoothing, class_weights, .. } = &kept.settings;
+        if classifier.canvas().frames() > 1 && augment.cutmix > 0.0 {
+            return Err(Error::config("--cutmix is not for sequences: a part of another would be in some frames only"));
+        }
         classifier.mixes = augment.mixes_images();
         classifier.weighting = Weighting { label_smoothing: *label_smoothing, class_weights: class_weights.clone() };
         Ok(classifier)
@@ -87,6 +113,10 @@ impl RunTask for Classifier {
 
     fn model(&self) -> &Model {
         &self.model
+    }
+
+    fn canvas(&self) -> Canvas {
+        self.canvas()
     }
 
     fn balancing_weights(train: &Dataset) -> Result<Vec<f32>> {
@@ -161,8 +191,8 @@ impl RunTask for Classifier {
     }
 
     fn predict(session: &mut Session<Self>, images: Vec<Image>, options: &PredictOptions) -> Result<Vec<Answer>> {
-        let shape = session.task().input();
-        let fitted = images.into_iter().map(|image| image.fit(shape)).collect::<Result<Vec<_>>>()?;
+        let canvas = session.task().canvas();
+        let fitted = images.into_iter().map(|image| image.fit(canvas)).collect::<Result<Vec<_>>>()?;
         let outputs = session.infer(&Batch::of_images(&fitted))?;
         let task = session.task();
         task.predictions(&outputs[1]).iter().map(|prediction| task.answer(prediction, options)).collect()

@@ -1,7 +1,7 @@
 use std::num::NonZero;
 use std::sync::Arc;
 
-use super::{Classifier, Evaluation};
+use super::{Classifier, Evaluation, canvas};
 use crate::data::{Augment, Cache, Dataset, Images, Loader, LoaderOptions, Normalize, Sampling, Seed, Splits};
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -121,7 +121,7 @@ impl Trainer {
     /// Errors: if the network does not fit the data, no picture can be read, training diverges, or the device fails.
     pub fn fit(self, data: &Splits) -> Result<Run> {
         let parts = Splits { test: Dataset::default(), ..data.clone() };
-        let parts = Images::load_splits(parts, self.model.input, self.cache, &|| Ok(()))?;
+        let parts = Images::load_splits(parts, canvas(&self.model), self.cache, &|| Ok(()))?;
         let [train, val, _] = parts.map(|part| part.map(Arc::new));
         let train = train.ok_or_else(|| Error::config("there are no training images"))?;
         let normalization = train.normalization(self.normalize);
@@ -196,7 +196,7 @@ impl Run {
     ///
     /// Errors: if no picture can be read, or the device fails.
     pub fn evaluate(&mut self, data: &Dataset) -> Result<Evaluation> {
-        let images = Images::load(data.clone(), self.session.task().input(), self.cache, &|| Ok(()))?;
+        let images = Images::load(data.clone(), self.session.task().canvas(), self.cache, &|| Ok(()))?;
         self.session.evaluate(&Loader::new(Arc::new(images), LoaderOptions::default()))
     }
 }

@@ -79,6 +79,36 @@ pub fn beam_search(logits: &[f32], classes: usize, blank: usize, width: usize) -
     beam.into_iter().map(|(label, ways)| (label, ways.total())).collect()
 }
 
+/// The natural logarithm of the probability that `logits`, `[steps, classes]`, give to a label: the sum over all its alignments.
+///
+/// States are a blank, the first letter, a blank, the second letter, …, a blank. Source: Graves et al., 2006, section 4.1,
+/// <https://www.cs.toronto.edu/~graves/icml_2006.pdf>.
+pub fn log_probability(logits: &[f32], classes: usize, blank: usize, label: &[usize]) -> f64 {
+    let states: Vec<usize> = std::iter::once(blank).chain(label.iter().flat_map(|&letter| [letter, blank])).collect();
+    let mut ways = vec![f64::NEG_INFINITY; states.len()];
+    for (step, row) in logits.chunks(classes.max(1)).enumerate() {
+        let scores = log_softmax(row);
+        // From the back, so that what stands before is still that of the last step.
+        for s in (0..states.len()).rev() {
+            let skips = s > 1 && states[s] != blank && states[s] != states[s - 2];
+            let before = match step {
+                0 if s < 2 => 0.0,
+                0 => f64::NEG_INFINITY,
+                _ => [1, 2]
+                    .into_iter()
+                    .filter(|&back| back <= s && (back == 1 || skips))
+                    .fold(ways[s], |sum, back| log_add(sum, ways[s - back])),
+            };
+            ways[s] = before + scores[states[s]];
+        }
+    }
+    match (logits.is_empty(), label.is_empty()) {
+        (true, true) => 0.0,
+        (true, false) => f64::NEG_INFINITY,
+        _ => ways.iter().rev().take(2).fold(f64::NEG_INFINITY, |sum, &way| log_add(sum, way)),
+    }
+}
+
 fn log_softmax(row: &[f32]) -> Vec<f64> {
     let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let shifted: Vec<f64> = row.iter().map(|&x| f64::from(x) - f64::from(largest)).collect();
@@ -137,7 +167,11 @@ mod tests {
         assert_eq!(found.len(), expected.len());
         for (label, p) in expected {
             assert!((found[&label].exp() - p).abs() < 1e-6, "{label:?}: {} instead of {p}", found[&label].exp());
+            let direct = log_probability(&logits(&probabilities), 3, 1, &label).exp();
+            assert!((direct - p).abs() < 1e-6, "{label:?}: {direct} instead of {p}");
         }
+        assert_eq!(log_probability(&logits(&probabilities), 3, 1, &[0, 0, 0]), f64::NEG_INFINITY);
+        assert_eq!(log_probability(&[], 3, 1, &[]), 0.0);
     }
 
     #[test]

@@ -217,7 +217,11 @@ impl Exporter<'_> {
     fn finish(mut self, answers: &str, classifier: &Classifier<'_>) -> Result<Vec<u8>> {
         let w = &mut self.writer;
         let mut answers = answers.to_owned();
-        if self.graph.outputs().first().is_some_and(|&(_, v)| self.graph.shape(v).last() == 1) {
+        let first = self.graph.outputs().first();
+        let mut extents = first.map_or(Vec::new(), |&(_, v)| self.graph.shape(v).dims()[1..].to_vec());
+        // One number for each picture is the probability of the second of two classes.
+        if extents == [1] {
+            extents = vec![2];
             let one = w.floats(None, &[], &[1.0]);
             let other = w.node("Sub", &[&one, &answers], &[]);
             answers = w.node("Concat", &[&other, &answers], &[("axis", Attribute::Int(1))]);
@@ -233,7 +237,8 @@ impl Exporter<'_> {
         let n = || dimension("n");
         let image =
             info(Classifier::INPUT, Element::Uint8, vec![n(), dimension("height"), dimension("width"), extent(3)]);
-        let result = info(Classifier::OUTPUT, Element::Float, vec![n(), extent(classifier.labels.len())]);
+        let extents = [n()].into_iter().chain(extents.into_iter().map(extent)).collect();
+        let result = info(Classifier::OUTPUT, Element::Float, extents);
         let labels = serde_json::to_string(classifier.labels).map_err(|e| Error::config(format!("labels: {e}")))?;
         let property = |key: &str, value: &str| proto::Property { key: key.to_owned(), value: value.to_owned() };
         let model = proto::Model {

@@ -28,7 +28,7 @@ pub(super) fn section(judged: &Judged, session: &Session<Classifier>) -> Result<
     let right: Vec<usize> = (0..all).step_by((all / (4 * PICTURES)).max(1)).filter(is_right).take(PICTURES).collect();
     let [h, w, _] = task.input();
     let most = PICTURES.min(all);
-    if most * h * w > MOST_PIXELS {
+    if most * h * w > MOST_PIXELS || task.canvas().frames() > 1 {
         return Ok(None);
     }
     let mut watched = match Watched::new(&task.model, session.device(), session.weights(), 1, None) {
