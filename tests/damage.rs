@@ -71,6 +71,8 @@ fn pytorch() {
 fn images() {
     try_all("images", ".jpg", |bytes| Image::decode(bytes).is_ok());
     try_all("images", ".png", |bytes| Image::decode(bytes).is_ok());
+    try_all("images", ".tif", |bytes| Image::decode(bytes).is_ok());
+    try_all("dicom", ".dcm", |bytes| Image::decode(bytes).is_ok());
 }
 
 #[test]

@@ -3,14 +3,18 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Common, catch_interrupts, interrupted, json, print, progress};
-use crate::data::{Audit, Finding, audit, open};
+use crate::data::{Audit, Finding, GroupBy, Window, audit, open};
 use crate::error::{Error, Result};
 
-/// Fails if a finding is serious: a picture that cannot be read, or copies in more than one part or class.
+/// Fails if a finding is serious: a picture that cannot be read, or copies in more than one part or class, groups in more than one part.
 #[derive(Args)]
 pub(super) struct Check {
     /// What `train` takes: a folder of class folders, a CSV, IDX or CIFAR files.
     data: PathBuf,
+    /// Tell groups, patients for instance, that stand in more than one part: a regular expression of paths below DATA, whose
+    /// first part in brackets is the group. A CSV's column `patient` or `group` says so too.
+    #[arg(long, value_name = "REGEX")]
+    group_by: Option<GroupBy>,
     /// Most lines for each finding; 0 for all.
     #[arg(long, value_name = "N", default_value_t = 10)]
     most: usize,
@@ -18,7 +22,7 @@ pub(super) struct Check {
 
 impl Check {
     pub fn run(&self, common: &Common) -> Result<()> {
-        let audit = look(&self.data, common)?;
+        let audit = look(&self.data, self.group_by.as_ref(), common)?;
         if common.json {
             print(json(&audit)?)?;
         } else {
@@ -48,9 +52,10 @@ impl Check {
 }
 
 /// Looks at all of a data set, with a bar.
-pub(super) fn look(data: &Path, common: &Common) -> Result<Audit> {
+pub(super) fn look(data: &Path, group_by: Option<&GroupBy>, common: &Common) -> Result<Audit> {
     catch_interrupts()?;
-    let splits = open(data)?;
+    let mut splits = open(data)?;
+    splits.prepare(Window::default(), group_by)?;
     let total = splits.train.len() + splits.val.len() + splits.test.len();
     let bar = progress::bar(common, total as u64, "looking");
     let found = audit(&splits, &|| {

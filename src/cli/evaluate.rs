@@ -44,10 +44,17 @@ impl Evaluate {
         let targets = trained.session.task().targets(&images)?;
         let loader = Loader::new(images.clone(), LoaderOptions { batch_size, targets, ..LoaderOptions::default() });
         let seed = Seed(common.seed.unwrap_or(0));
-        let evaluation = T::refine(trained.session.evaluate(&loader)?, Refinement::Thorough(seed));
+        let evaluation = trained.session.evaluate(&loader)?;
+        let evaluation = match images.dataset().groups() {
+            Some(groups) => T::in_groups(evaluation, groups),
+            None => evaluation,
+        };
+        let evaluation = T::refine(evaluation, Refinement::Thorough(seed));
         if let Some(part) = part.filter(|_| self.run.is_dir() && !self.tta) {
             let told = T::told(&mut trained.session, &evaluation, part, &images)?;
-            report::write(&RunFolder::open(&self.run)?, Some(told))?;
+            let folder = RunFolder::open(&self.run)?;
+            report::keep_evaluation(&folder, part, &evaluation)?;
+            report::write(&folder, Some(told))?;
         }
         if common.json {
             return super::print(super::json(&evaluation)?);
@@ -61,7 +68,12 @@ impl Evaluate {
 /// Errors: if there are none, or they have other classes.
 pub(super) fn held_out<T: RunTask>(kept: &Kept, data: Option<&Path>) -> Result<(Dataset, Option<&'static str>)> {
     let Kept { settings, classes, .. } = kept;
-    let open = |path: &Path| T::open_part(path, Part::Test, classes, &settings.options);
+    let open = |path: &Path| {
+        let mut dataset = T::open_part(path, Part::Test, classes, &settings.options)?;
+        dataset.window = settings.window;
+        settings.group_by.as_ref().map_or(Ok(()), |group_by| group_by.apply(&mut dataset))?;
+        Ok(dataset)
+    };
     if let Some(path) = data {
         return Ok((open(path)?, None));
     }

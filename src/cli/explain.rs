@@ -116,7 +116,7 @@ impl Explain {
         super::catch_interrupts()?;
         let mut failed = 0;
         for (number, path) in paths.iter().enumerate() {
-            match Image::open(path) {
+            match Image::open_with(path, trained.kept.settings.window) {
                 Ok(image) => {
                     let explained =
                         self.picture(&mut watched, random.as_mut(), &trained, wanted, path, image, &out, number)?;

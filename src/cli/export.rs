@@ -108,9 +108,10 @@ impl Export {
                 return Ok(noise(trained.session.task().model().input));
             }
         };
+        let window = dataset.window;
         let every = dataset.len().div_ceil(CHECKED).max(1);
         let sources: Vec<&Source> = dataset.samples.iter().step_by(every).map(|s| &s.source).collect();
-        let images: Vec<Image> = sources.into_iter().filter_map(|source| source.image().ok()).collect();
+        let images: Vec<Image> = sources.into_iter().filter_map(|source| source.image_with(window).ok()).collect();
         if images.is_empty() {
             return Err(Error::format(&dataset.root, "holds no picture that could be read"));
         }

@@ -2,6 +2,7 @@
 
 mod augment;
 mod bench;
+mod card;
 mod check;
 mod compare;
 mod completions;
@@ -96,6 +97,8 @@ enum Command {
     Search(search::Search),
     /// Say whether two pictures show the same person or thing.
     Verify(verify::Verify),
+    /// Write a run's model card: what the network is for, what it was made of, how good it was found to be.
+    Card(card::Card),
     /// Show runs side by side: settings that differ, and results.
     Compare(compare::Compare),
     /// Describe a network: layers, shapes, parameters, operations, memory.
@@ -130,6 +133,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Index(args) => args.run(&common),
         Command::Search(args) => args.run(&common),
         Command::Verify(args) => args.run(&common),
+        Command::Card(args) => args.run(&common),
         Command::Compare(args) => args.run(&common),
         Command::Summary(args) => args.run(&common),
         Command::Devices(args) => args.run(&common),

@@ -108,7 +108,8 @@ impl Predict {
         mut found: Option<&mut CocoResults>,
         common: &Common,
     ) -> Result<usize> {
-        let images: Vec<Result<Image>> = named.par_iter().map(|(_, source)| source.image()).collect();
+        let window = trained.kept.settings.window;
+        let images: Vec<Result<Image>> = named.par_iter().map(|(_, source)| source.image_with(window)).collect();
         let read: Vec<Image> = images.iter().filter_map(|i| i.as_ref().ok().cloned()).collect();
         let answers = match read.is_empty() {
             true => Vec::new(),

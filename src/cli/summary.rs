@@ -91,7 +91,7 @@ fn classifier(model: &Model) -> Result<Classifier> {
 
 /// What a data set holds.
 fn describe(data: &Path, common: &Common) -> Result<()> {
-    let audit = look(data, common)?;
+    let audit = look(data, None, common)?;
     if common.json {
         return super::print(super::json(&audit)?);
     }

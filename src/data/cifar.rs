@@ -68,7 +68,7 @@ impl Form {
             let (stack, labels) = self.batch(file)?;
             samples.extend(stack.samples(&labels));
         }
-        Ok(Dataset { root: folder.to_owned(), classes: classes.to_vec(), samples })
+        Ok(Dataset { root: folder.to_owned(), classes: classes.to_vec(), samples, ..Dataset::default() })
     }
 
     fn batch(&self, path: &Path) -> Result<(Stack, Vec<u8>)> {

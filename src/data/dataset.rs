@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Annotation;
 use super::image::{Header, Image};
+use super::window::Window;
 use crate::error::{Error, Result};
 
 /// Pictures with a class each, not yet decoded. A clone shares the pixels.
@@ -17,6 +18,8 @@ pub struct Dataset {
     pub classes: Vec<String>,
     /// In file order: a CSV's lines, else sorted by path.
     pub samples: Vec<Sample>,
+    /// How values of more than 8 bits become bytes.
+    pub window: Window,
 }
 
 /// One picture and what is known of it.
@@ -28,12 +31,14 @@ pub struct Sample {
     pub label: usize,
     /// What is known besides.
     pub annotation: Annotation,
+    /// What it has in common with pictures that are no proof of it: the patient, for instance.
+    pub group: Option<Arc<str>>,
 }
 
 impl Sample {
     /// A picture of which only the class is known.
     pub fn new(source: Source, label: usize) -> Self {
-        Self { source, label, annotation: Annotation::None }
+        Self { source, label, annotation: Annotation::None, group: None }
     }
 }
 
@@ -202,13 +207,13 @@ impl Dataset {
         let symbols: BTreeSet<char> = texts.iter().flat_map(|(_, text)| text.chars()).collect();
         let classes = symbols.into_iter().map(String::from).collect();
         let sample = |(source, text)| Sample { annotation: Annotation::Text(text), ..Sample::new(source, 0) };
-        Self { root, classes, samples: texts.into_iter().map(sample).collect() }
+        Self { root, classes, samples: texts.into_iter().map(sample).collect(), ..Self::default() }
     }
 
     /// The pictures at `indices`, in that order.
     pub(super) fn subset(&self, indices: &[usize]) -> Self {
         let samples = indices.iter().map(|&index| self.samples[index].clone()).collect();
-        Self { root: self.root.clone(), classes: self.classes.clone(), samples }
+        Self { root: self.root.clone(), classes: self.classes.clone(), samples, window: self.window }
     }
 
     /// The pictures of the first `classes` classes, and those of the others.
@@ -227,7 +232,7 @@ impl Dataset {
         let classes: Vec<String> = names.into_iter().map(str::to_owned).collect();
         let label = |name: String| classes.binary_search(&name).expect("every name is among the classes");
         let samples = named.into_iter().map(|(source, name)| Sample::new(source, label(name))).collect();
-        Self { root, classes, samples }
+        Self { root, classes, samples, ..Self::default() }
     }
 }
 
@@ -284,11 +289,18 @@ impl Source {
     ///
     /// Errors: as [`Image::open`].
     pub fn image(&self) -> Result<Image> {
+        self.image_with(Window::default())
+    }
+
+    /// The picture in its own size and channels, with values of more than 8 bits spread by a window.
+    ///
+    /// Errors: as [`Image::open`].
+    pub fn image_with(&self, window: Window) -> Result<Image> {
         match self {
-            Self::File(path) => Image::open(path),
+            Self::File(path) => Image::open_with(path, window),
             Self::Stacked { stack, index } => Ok(stack.image(*index)),
-            Self::Frames(paths) => stacked_frames(paths),
-            Self::Tile { path, region } => Ok(Image::open(path)?.cut(region)),
+            Self::Frames(paths) => stacked_frames(paths, window),
+            Self::Tile { path, region } => Ok(Image::open_with(path, window)?.cut(region)),
         }
     }
 }
@@ -298,11 +310,11 @@ fn first_of(frames: &[PathBuf]) -> &Path {
     frames.first().map_or(Path::new(""), PathBuf::as_path)
 }
 
-fn stacked_frames(paths: &[PathBuf]) -> Result<Image> {
-    let mut stacked = Image::open(first_of(paths))?;
+fn stacked_frames(paths: &[PathBuf], window: Window) -> Result<Image> {
+    let mut stacked = Image::open_with(first_of(paths), window)?;
     let ([height, width], channels) = (stacked.size, stacked.channels);
     for path in &paths[1..] {
-        stacked.pixels.extend(Image::open(path)?.fit([height, width, channels])?.pixels);
+        stacked.pixels.extend(Image::open_with(path, window)?.fit([height, width, channels])?.pixels);
     }
     stacked.size[0] *= paths.len();
     Ok(stacked)

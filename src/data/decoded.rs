@@ -3,11 +3,11 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
+use super::Source;
 use super::cache::{Cache, CacheFile, CacheFolder, Contents, Unfinished};
 use super::normalize::Moments;
 use super::pool::Pool;
-use super::workbench::Workbench;
-use super::{Canvas, Source};
+use super::workbench::{Form, Workbench};
 use crate::error::{Error, Result};
 
 /// Memory that [`Cache::Auto`] gives to decoded pictures.
@@ -37,10 +37,10 @@ enum Place {
     Nowhere,
 }
 
-/// Pictures to be brought to one canvas.
+/// Pictures to be brought to one form.
 pub(super) struct Pictures<'a> {
     pub sources: Vec<&'a Source>,
-    pub canvas: Canvas,
+    pub form: Form,
 }
 
 impl Pictures<'_> {
@@ -60,7 +60,7 @@ impl Pictures<'_> {
             ));
         }
         let disk = files.zip(folder);
-        let contents = disk.map(|(files, folder)| (Contents::of(&files, self.canvas), folder));
+        let contents = disk.map(|(files, folder)| (Contents::of(&files, self.form), folder));
         if let Some((contents, folder)) = &contents
             && let Some(file) = CacheFile::open(contents, folder)
             && let Some(outcomes) = self.outcomes(&file)
@@ -87,7 +87,7 @@ impl Pictures<'_> {
     }
 
     fn image_bytes(&self) -> usize {
-        self.canvas.bytes()
+        self.form.canvas.bytes()
     }
 
     fn bytes(&self) -> usize {
@@ -107,7 +107,7 @@ impl Pictures<'_> {
     /// if it can be read now, the file is of no use.
     fn outcomes(&self, file: &CacheFile) -> Option<Vec<Outcome>> {
         let (mut workbench, mut pixels) = (Workbench::default(), vec![0; self.image_bytes()]);
-        let mut again = |source: &Source| workbench.fit(source, self.canvas, &mut pixels).err().map(Err);
+        let mut again = |source: &Source| workbench.fit(source, self.form, &mut pixels).err().map(Err);
         let known = file.moments().zip(&self.sources);
         known.map(|(moments, source)| moments.map(Ok).or_else(|| again(source))).collect()
     }
@@ -117,9 +117,9 @@ impl Pictures<'_> {
         let workbenches = Pool::<Workbench>::default();
         let decode = |source: &Source, pixels: &mut [u8]| {
             let mut workbench = workbenches.take();
-            let outcome = workbench.fit(source, self.canvas, pixels);
+            let outcome = workbench.fit(source, self.form, pixels);
             workbenches.give_back(workbench);
-            let outcome = outcome.map(|()| Moments::of(pixels, self.canvas.shape[2]));
+            let outcome = outcome.map(|()| Moments::of(pixels, self.form.canvas.shape[2]));
             progress().map(|()| outcome)
         };
         let spare = Pool::<Vec<u8>>::default();
@@ -156,16 +156,16 @@ impl Pictures<'_> {
 }
 
 impl Decoded {
-    /// Writes a picture that could be read, number `index` and from `source`, to `target`, brought to the canvas of all.
+    /// Writes a picture that could be read, number `index` and from `source`, to `target` in the form that all have.
     ///
     /// Errors: as [`Workbench::fit`], if it is kept nowhere.
-    pub fn read(&self, index: usize, source: &Source, canvas: Canvas, target: &mut [u8]) -> Result<()> {
+    pub fn read(&self, index: usize, source: &Source, form: Form, target: &mut [u8]) -> Result<()> {
         match self {
             Self::Memory(pixels) => target.copy_from_slice(&pixels[index * target.len()..][..target.len()]),
             Self::Disk(file) => target.copy_from_slice(file.pixels(index)),
             Self::Nowhere(workbenches) => {
                 let mut workbench = workbenches.take();
-                let outcome = workbench.fit(source, canvas, target);
+                let outcome = workbench.fit(source, form, target);
                 workbenches.give_back(workbench);
                 return outcome;
             }
@@ -193,9 +193,13 @@ mod tests {
     use image::ImageFormat;
 
     use super::super::fixtures::{class_folders, encode, plain, write};
+    use super::super::window::Window;
     use super::*;
 
     const SHAPE: [usize; 3] = [5, 3, 3];
+    fn form() -> Form {
+        Form { canvas: SHAPE.into(), window: Window::Auto }
+    }
 
     /// Image files, two of them unreadable, and a folder for a cache.
     struct Setting {
@@ -219,7 +223,7 @@ mod tests {
 
         /// Decoded, and how many pictures it took to decode.
         fn decode(&self, cache: Cache) -> (Decoded, Vec<Outcome>, usize) {
-            let pictures = Pictures { sources: self.sources.iter().collect(), canvas: SHAPE.into() };
+            let pictures = Pictures { sources: self.sources.iter().collect(), form: form() };
             let count = AtomicUsize::new(0);
             let progress = || {
                 count.fetch_add(1, Ordering::Relaxed);
@@ -231,7 +235,7 @@ mod tests {
 
         fn read(&self, decoded: &Decoded, index: usize) -> Vec<u8> {
             let mut pixels = vec![0; SHAPE.iter().product()];
-            decoded.read(index, &self.sources[index], SHAPE.into(), &mut pixels).unwrap();
+            decoded.read(index, &self.sources[index], form(), &mut pixels).unwrap();
             pixels
         }
 
@@ -330,7 +334,7 @@ mod tests {
     #[test]
     fn a_pass_that_is_broken_off_leaves_nothing_behind() {
         let setting = Setting::new();
-        let pictures = Pictures { sources: setting.sources.iter().collect(), canvas: SHAPE.into() };
+        let pictures = Pictures { sources: setting.sources.iter().collect(), form: form() };
         let interrupted = pictures.decode(Cache::Disk, Some(&setting.folder()), &|| Err(Error::Interrupted));
         assert!(matches!(interrupted, Err(Error::Interrupted)));
         assert!(setting.cache_files().is_empty());
@@ -340,7 +344,7 @@ mod tests {
     fn without_a_usable_folder_pictures_are_kept_in_memory_unless_the_disk_was_demanded() {
         let setting = Setting::new();
         let folder = CacheFolder::new(write(setting.dir.path(), "file", "").join("cache"));
-        let pictures = Pictures { sources: setting.sources.iter().collect(), canvas: SHAPE.into() };
+        let pictures = Pictures { sources: setting.sources.iter().collect(), form: form() };
         let (decoded, _) = pictures.decode(Cache::Auto, Some(&folder), &|| Ok(())).unwrap();
         assert!(matches!(decoded, Decoded::Memory(_)));
         for folder in [Some(&folder), None] {

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 
 /// File name endings of the image formats that can be decoded, in lower case. They only pick files out of folders; what
 /// a file is, its content says.
-const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "bmp", "gif", "tif", "tiff", "webp"];
+const EXTENSIONS: [&str; 10] = ["jpg", "jpeg", "png", "bmp", "gif", "tif", "tiff", "webp", "dcm", "dicom"];
 
 /// The images that a path names: itself, if it is a file; every image below it, sorted by path, if it is a folder; the
 /// files that match, if it is a pattern like `photos/*.jpg`.

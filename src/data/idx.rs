@@ -71,6 +71,7 @@ fn pair(images: &Path) -> Result<Dataset> {
         root: images.to_owned(),
         classes: (0..classes).map(|class| class.to_string()).collect(),
         samples: stack.samples(&labels),
+        ..Dataset::default()
     })
 }
 

@@ -8,7 +8,8 @@ use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageRea
 
 use super::dataset::Region;
 use super::resize::Resizer;
-use super::{Canvas, jpeg};
+use super::window::{Levels, Window};
+use super::{Canvas, dicom, jpeg};
 use crate::atomic;
 use crate::error::{Error, Result};
 
@@ -17,9 +18,9 @@ pub(super) const MAX_BYTES: u64 = 512 << 20;
 
 /// A picture in memory, 8 bits a channel, grey or RGB.
 ///
-/// However it was stored, it is brought to this form: palettes are looked up, 16 bits rounded to 8, CMYK converted, alpha
-/// laid over white (the page for which cut-outs are drawn), and the turn that a camera noted in EXIF is carried out. Of
-/// an animation it is the first frame.
+/// However it was stored, it is brought to this form: palettes are looked up, colours of 16 bits rounded to 8, grey values of
+/// more than 8 spread by a [`Window`], CMYK converted, alpha laid over white (the page for which cut-outs are drawn), and the
+/// turn that a camera noted in EXIF is carried out. Of an animation, or of a DICOM file of several frames, it is the first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
     /// `[height, width]` in pixels.
@@ -45,18 +46,35 @@ impl Header {
     /// Errors: as [`Image::open`], for what the header tells.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        open_file(path).and_then(|(file, _)| guarded(|| header(BufReader::new(file)))).map_err(|e| e.at(path))
+        let read = |file: File| {
+            let mut source = BufReader::with_capacity(dicom::START, file);
+            if !dicom::is_dicom(source.fill_buf()?) {
+                return header(source);
+            }
+            let mut bytes = Vec::new();
+            source.read_to_end(&mut bytes)?;
+            dicom::header(&bytes)
+        };
+        open_file(path).and_then(|(file, _)| guarded(|| read(file))).map_err(|e| e.at(path))
     }
 }
 
 impl Image {
-    /// Decodes an image file: JPEG, PNG, BMP, GIF, TIFF or WebP, whatever its name ends with.
+    /// Decodes an image file: JPEG, PNG, BMP, GIF, TIFF, WebP or DICOM, whatever its name ends with. Grey values of more than 8
+    /// bits are spread by [`Window::Auto`].
     ///
     /// Errors: if the file cannot be read, is empty, of another format, damaged, cut short, or larger than 512 MiB (on
     /// disk or decoded).
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, Window::default())
+    }
+
+    /// As [`Image::open`], with another window.
+    ///
+    /// Errors: as there.
+    pub fn open_with(path: impl AsRef<Path>, window: Window) -> Result<Self> {
         let mut image = Self::default();
-        image.read(path.as_ref(), &mut Vec::new())?;
+        image.read(path.as_ref(), window, &mut Vec::new())?;
         Ok(image)
     }
 
@@ -65,14 +83,15 @@ impl Image {
     /// Errors: as [`Image::open`].
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let mut image = Self::default();
-        guarded(AssertUnwindSafe(|| decode(bytes, &mut image))).map_err(|e| e.at(Path::new("image")))?;
+        let decode = || decode(bytes, Window::default(), &mut image);
+        guarded(AssertUnwindSafe(decode)).map_err(|e| e.at(Path::new("image")))?;
         Ok(image)
     }
 
-    /// As [`Image::open`], in the memory of the picture that was there and of the file that was read for it.
-    pub(super) fn read(&mut self, path: &Path, file: &mut Vec<u8>) -> Result<()> {
+    /// As [`Image::open_with`], in the memory of the picture that was there and of the file that was read for it.
+    pub(super) fn read(&mut self, path: &Path, window: Window, file: &mut Vec<u8>) -> Result<()> {
         let bytes = read_file(path, file);
-        bytes.and_then(|()| guarded(AssertUnwindSafe(|| decode(file, self)))).map_err(|e| e.at(path))
+        bytes.and_then(|()| guarded(AssertUnwindSafe(|| decode(file, window, self)))).map_err(|e| e.at(path))
     }
 
     /// Writes it as a PNG, whole or not at all.
@@ -172,7 +191,7 @@ fn luma(rgb: &[u8]) -> u8 {
 }
 
 /// Why an image could not be had, before it is known for which path that is told.
-enum Failure {
+pub(super) enum Failure {
     Io(std::io::Error),
     Content(String),
 }
@@ -226,7 +245,7 @@ fn read_file(path: &Path, bytes: &mut Vec<u8>) -> Result<(), Failure> {
     Ok(file.read_exact(bytes)?)
 }
 
-fn too_large(bytes: u64) -> Failure {
+pub(super) fn too_large(bytes: u64) -> Failure {
     Failure::Content(format!("the image takes {} MiB, more than the {} allowed", bytes >> 20, MAX_BYTES >> 20))
 }
 
@@ -240,8 +259,12 @@ fn header(source: impl BufRead + Seek) -> Result<Header, Failure> {
 }
 
 /// Decodes to `image`, in the memory of the picture that was there where possible.
-fn decode(bytes: &[u8], image: &mut Image) -> Result<(), Failure> {
+fn decode(bytes: &[u8], window: Window, image: &mut Image) -> Result<(), Failure> {
     if jpeg::decode(bytes, image).is_some() {
+        return Ok(());
+    }
+    if dicom::is_dicom(bytes) {
+        *image = dicom::decode(bytes, window)?;
         return Ok(());
     }
     let mut decoder = decoder(Cursor::new(bytes))?;
@@ -251,7 +274,7 @@ fn decode(bytes: &[u8], image: &mut Image) -> Result<(), Failure> {
     let orientation = orientation(&mut decoder);
     let mut picture = DynamicImage::from_decoder(decoder)?;
     picture.apply_orientation(orientation);
-    *image = flatten(picture);
+    *image = flatten(picture, window);
     Ok(())
 }
 
@@ -277,7 +300,7 @@ const FORMATS: [ImageFormat; 6] =
 fn unknown_format(start: &[u8]) -> String {
     let hex = start.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
     let hint = if start.starts_with(b"<") { "; was a web page saved instead?" } else { "" };
-    format!("not a JPEG, PNG, BMP, GIF, TIFF or WebP image (first bytes {hex}){hint}")
+    format!("not a JPEG, PNG, BMP, GIF, TIFF, WebP or DICOM image (first bytes {hex}){hint}")
 }
 
 /// How a camera noted that it was held; nothing is done if the note cannot be read.
@@ -290,15 +313,19 @@ fn swaps_sides(orientation: Orientation) -> bool {
     matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
 }
 
-fn flatten(picture: DynamicImage) -> Image {
+fn flatten(picture: DynamicImage, window: Window) -> Image {
     let size = [picture.height(), picture.width()].map(|extent| extent as usize);
     let color = picture.color();
     let channels = if color.has_color() { 3 } else { 1 };
-    let pixels = match (channels, color.has_alpha()) {
-        (1, false) => picture.into_luma8().into_raw(),
-        (1, true) => over_white(picture.into_luma_alpha8().as_raw(), channels),
-        (_, false) => picture.into_rgb8().into_raw(),
-        (_, true) => over_white(picture.into_rgba8().as_raw(), channels),
+    let pixels = match (picture, channels, color.has_alpha()) {
+        (DynamicImage::ImageLuma16(grey), ..) => {
+            let values: Vec<f32> = grey.as_raw().iter().map(|&value| value.into()).collect();
+            window.apply(&values, Levels { full: [0.0, u16::MAX.into()], suggested: None })
+        }
+        (picture, 1, false) => picture.into_luma8().into_raw(),
+        (picture, 1, true) => over_white(picture.into_luma_alpha8().as_raw(), channels),
+        (picture, _, false) => picture.into_rgb8().into_raw(),
+        (picture, _, true) => over_white(picture.into_rgba8().as_raw(), channels),
     };
     Image { size, channels, pixels }
 }
@@ -369,11 +396,25 @@ mod tests {
     }
 
     #[test]
-    fn sixteen_bits_are_rounded_to_eight() {
-        let grey = ImageBuffer::<Luma<u16>, _>::from_vec(3, 1, vec![0, 0x8000, 0xffff]).unwrap();
-        assert_eq!(decoded(&encode(grey, ImageFormat::Png)).unwrap().pixels, [0, 128, 255]);
+    fn colours_of_sixteen_bits_are_rounded_to_eight() {
         let color = ImageBuffer::<Rgb<u16>, _>::from_pixel(1, 1, Rgb([0xffff, 257 * 100, 0]));
         assert_eq!(decoded(&encode(color, ImageFormat::Tiff)).unwrap().pixels, [255, 100, 0]);
+    }
+
+    #[test]
+    fn grey_values_of_sixteen_bits_are_spread_by_the_window() {
+        // 12 bits in 16, as cameras and scanners leave them.
+        let grey = ImageBuffer::<Luma<u16>, _>::from_vec(5, 1, vec![0, 1024, 2048, 4000, 4095]).unwrap();
+        for format in [ImageFormat::Png, ImageFormat::Tiff] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = write(dir.path(), "grey.dat", encode(grey.clone(), format));
+            let pixels = |window: &str| Image::open_with(&path, window.parse().unwrap()).unwrap().pixels;
+            assert_eq!(pixels("auto"), [0, 64, 128, 249, 255], "{format:?}");
+            assert_eq!(pixels("full"), [0, 4, 8, 16, 16]);
+            assert_eq!(pixels("1024:4000"), [0, 0, 88, 255, 255]);
+            assert_eq!(pixels("file"), pixels("auto"));
+            assert_eq!(Image::open(&path).unwrap().pixels, pixels("auto"));
+        }
     }
 
     #[test]
@@ -472,7 +513,7 @@ mod tests {
             for at in 0..whole.len() {
                 let mut bytes = whole.clone();
                 bytes[at] ^= 0x55;
-                let _ = decode(&bytes, &mut Image::default());
+                let _ = decode(&bytes, Window::default(), &mut Image::default());
             }
         }
     }

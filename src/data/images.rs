@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::cache::{Cache, CacheFolder};
 use super::decoded::{Decoded, Outcome, Pictures, Progress};
 use super::normalize::Moments;
+use super::workbench::Form;
 use super::{Canvas, Dataset, Image, Normalization, Normalize, Source, Splits};
 use crate::error::{Error, Result};
 
@@ -80,6 +81,7 @@ impl Images {
         progress: &Progress,
     ) -> Result<[Self; N]> {
         canvas.check()?;
+        let form = Form { canvas, window: parts.first().map_or_else(Default::default, |part| part.window) };
         let mut samples: Vec<(usize, &Source)> = Vec::new();
         for (part, dataset) in parts.iter().enumerate() {
             samples.extend(dataset.samples.iter().map(|sample| (part, &sample.source)));
@@ -87,7 +89,7 @@ impl Images {
         // An order that does not depend on the split: then neither does the cache.
         let mut order: Vec<usize> = (0..samples.len()).collect();
         order.sort_by_key(|&at| samples[at].1.key());
-        let pictures = Pictures { sources: order.iter().map(|&at| samples[at].1).collect(), canvas };
+        let pictures = Pictures { sources: order.iter().map(|&at| samples[at].1).collect(), form };
         let (decoded, outcomes) = pictures.decode(cache, folder, progress)?;
         let mut found: Vec<(usize, Outcome)> = outcomes.into_iter().enumerate().collect();
         found.sort_by_key(|&(number, _)| order[number]);
@@ -180,7 +182,8 @@ impl Images {
     ///
     /// Errors: as [`Images::image`].
     pub(super) fn read(&self, index: usize, target: &mut [u8]) -> Result<()> {
-        self.decoded.read(self.numbers[index], &self.dataset.samples[index].source, self.canvas, target)
+        let form = Form { canvas: self.canvas, window: self.dataset.window };
+        self.decoded.read(self.numbers[index], &self.dataset.samples[index].source, form, target)
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Image;
 use super::dataset::Region;
 use super::image::MAX_BYTES;
+use super::window::Window;
 use crate::error::{Error, Result};
 
 /// A picture of classes: what each pixel of another picture is.
@@ -127,7 +128,7 @@ fn numbers(path: &Path) -> Result<Image> {
     let wrong = |e: png::DecodingError| Error::format(path, e.to_string());
     let is_png = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
     if !is_png {
-        return Ok(Image::open(path)?.fit_channels(1));
+        return Ok(Image::open_with(path, Window::Full)?.fit_channels(1));
     }
     let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
     let limits = png::Limits { bytes: MAX_BYTES as usize };
@@ -136,7 +137,7 @@ fn numbers(path: &Path) -> Result<Image> {
     let mut reader = decoder.read_info().map_err(wrong)?;
     let info = reader.info();
     if info.color_type != png::ColorType::Indexed {
-        return Ok(Image::open(path)?.fit_channels(1));
+        return Ok(Image::open_with(path, Window::Full)?.fit_channels(1));
     }
     let (size, bits) = ([info.height as usize, info.width as usize], info.bit_depth as usize);
     let bytes = reader.output_buffer_size().filter(|&n| n as u64 <= MAX_BYTES);

@@ -72,7 +72,8 @@ pub fn open_masks(path: &Path, options: &MaskOptions, known: Option<&[String]>) 
     for (part, pairs) in found {
         let samples = pairs.into_iter().map(|pair| samples(pair, &coding, options.tile));
         let samples = samples.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
-        *splits.part_mut(part) = Dataset { root: path.to_owned(), classes: classes.clone(), samples };
+        *splits.part_mut(part) =
+            Dataset { root: path.to_owned(), classes: classes.clone(), samples, ..Dataset::default() };
     }
     for part in [Part::Train, Part::Val, Part::Test] {
         splits.part_mut(part).classes.clone_from(&classes);

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use rand::seq::SliceRandom;
 
 use super::{Dataset, Seed};
@@ -42,7 +44,8 @@ impl Splits {
     /// Moves a share of each class from `train` to `val`, unless there is a `val` already or `fraction` is 0.
     ///
     /// Every class with at least two pictures gives at least one and keeps at least one. Which ones depends on the seed
-    /// alone; both parts stay in file order.
+    /// alone; both parts stay in file order. Where pictures have groups, whole groups move, so that shares are as close as
+    /// these allow.
     ///
     /// Errors: if `fraction` is not in 0..1, or no class has two pictures.
     pub fn split(mut self, fraction: f64, seed: Seed) -> Result<Self> {
@@ -54,10 +57,13 @@ impl Splits {
         if fraction == 0.0 || !self.val.is_empty() {
             return Ok(self);
         }
-        let held_out = held_out(&self.train, fraction, seed);
+        let held_out = match self.train.groups() {
+            Some(groups) => groups_held_out(&self.train, &groups, fraction, seed),
+            None => held_out(&self.train, fraction, seed),
+        };
         let (val, train): (Vec<usize>, Vec<usize>) = (0..self.train.len()).partition(|&i| held_out[i]);
         if val.is_empty() {
-            let message = "too few images to hold some out for validation: no class has two";
+            let message = "too few images to hold some out for validation: no class has two, or two groups of them";
             return Err(Error::format(&self.train.root, message));
         }
         self.val = self.train.subset(&val);
@@ -129,6 +135,42 @@ fn held_out(data: &Dataset, fraction: f64, seed: Seed) -> Vec<bool> {
     held_out
 }
 
+/// As [`held_out`], with groups that stay together: in random order, each goes over if that brings the shares of its classes
+/// closer to `fraction`; then a class that gave none gives its smallest group.
+fn groups_held_out(data: &Dataset, groups: &[usize], fraction: f64, seed: Seed) -> Vec<bool> {
+    let totals = data.class_counts();
+    let mut members = vec![BTreeMap::new(); groups.iter().max().map_or(0, |last| last + 1)];
+    for (sample, &group) in data.samples.iter().zip(groups) {
+        *members[group].entry(sample.label).or_insert(0_usize) += 1;
+    }
+    let mut order: Vec<usize> = (0..members.len()).collect();
+    order.shuffle(&mut seed.generator("split groups", &[]));
+    let (mut given, mut goes) = (vec![0; totals.len()], vec![false; members.len()]);
+    let closer = |given: &[usize], group: usize| {
+        let off = |class: usize, more: usize| ((given[class] + more) as f64 / totals[class] as f64 - fraction).powi(2);
+        members[group].iter().map(|(&class, &n)| off(class, n) - off(class, 0)).sum::<f64>() < 0.0
+    };
+    let leaves_some =
+        |given: &[usize], group: usize| members[group].iter().all(|(&class, &n)| given[class] + n < totals[class]);
+    let mut give = |given: &mut [usize], group: usize| {
+        members[group].iter().for_each(|(&class, &n)| given[class] += n);
+        goes[group] = true;
+    };
+    for &group in &order {
+        if closer(&given, group) && leaves_some(&given, group) {
+            give(&mut given, group);
+        }
+    }
+    for class in 0..totals.len() {
+        if given[class] == 0 {
+            let of_class = order.iter().filter(|&&g| members[g].contains_key(&class) && leaves_some(&given, g));
+            let smallest = of_class.min_by_key(|&&group| members[group].values().sum::<usize>());
+            smallest.into_iter().for_each(|&group| give(&mut given, group));
+        }
+    }
+    groups.iter().map(|&group| goes[group]).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{Sample, Source};
@@ -139,7 +181,7 @@ mod tests {
             (0..count).map(move |i| Sample::new(Source::File(format!("{label}/{i}.png").into()), label))
         });
         let classes = (0..counts.len()).map(|class| class.to_string()).collect();
-        let train = Dataset { root: "photos".into(), classes, samples: samples.collect() };
+        let train = Dataset { root: "photos".into(), classes, samples: samples.collect(), ..Dataset::default() };
         Splits { train, ..Splits::default() }
     }
 
@@ -158,6 +200,53 @@ mod tests {
         expected.sort();
         assert_eq!(all, expected);
         assert!(parts.val.samples.is_sorted_by_key(|sample| sample.label));
+    }
+
+    /// Pictures of each class in groups of so many.
+    fn grouped(counts: &[usize], size: usize) -> Splits {
+        let mut parts = data(counts);
+        let mut of_class = 0;
+        for i in 0..parts.train.len() {
+            of_class = if i > 0 && parts.train.samples[i].label == parts.train.samples[i - 1].label {
+                of_class + 1
+            } else {
+                0
+            };
+            let sample = &mut parts.train.samples[i];
+            sample.group = Some(format!("{}-{}", sample.label, of_class / size).into());
+        }
+        parts
+    }
+
+    #[test]
+    fn a_group_is_on_one_side() {
+        for seed in 0..20 {
+            let parts = grouped(&[60, 24, 7], 3).split(0.2, Seed(seed)).unwrap();
+            let groups = |data: &Dataset| -> std::collections::BTreeSet<String> {
+                data.samples.iter().map(|s| s.group.as_deref().unwrap().to_owned()).collect()
+            };
+            assert!(groups(&parts.train).is_disjoint(&groups(&parts.val)));
+            assert_eq!(parts.train.len() + parts.val.len(), 91);
+            let counts = parts.val.class_counts();
+            assert!(counts[0] == 12 && (3..=6).contains(&counts[1]) && (1..=3).contains(&counts[2]), "{counts:?}");
+        }
+        let val = |seed| names(&grouped(&[30, 30], 2).split(0.3, Seed(seed)).unwrap().val);
+        assert_eq!(val(1), val(1));
+        assert_ne!(val(1), val(2));
+    }
+
+    #[test]
+    fn large_groups_are_given_rather_than_none_but_never_the_last() {
+        let parts = grouped(&[40, 40], 20).split(0.1, Seed(0)).unwrap();
+        assert_eq!((parts.val.class_counts(), parts.train.class_counts()), (vec![20, 20], vec![20, 20]));
+        let message = grouped(&[10, 10], 10).split(0.5, Seed(0)).unwrap_err().to_string();
+        assert!(message.contains("two groups"), "{message}");
+    }
+
+    #[test]
+    fn groups_of_one_are_split_as_pictures_are() {
+        let parts = grouped(&[50, 10], 1).split(0.2, Seed(0)).unwrap();
+        assert_eq!(parts.val.class_counts(), [10, 2]);
     }
 
     #[test]

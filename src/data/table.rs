@@ -1,4 +1,5 @@
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 
@@ -11,6 +12,7 @@ const PATH_NAMES: [&str; 9] =
 const LABEL_NAMES: [&str; 7] = ["label", "class", "target", "category", "label_name", "class_name", "labels"];
 const LABEL: Content = Content { what: "label", names: &LABEL_NAMES, check: |_| Ok(()) };
 const SPLIT_NAMES: [&str; 3] = ["split", "part", "subset"];
+const GROUP_NAMES: [&str; 6] = ["group", "patient", "patient_id", "patientid", "subject", "subject_id"];
 
 /// What a table says of each image.
 pub(super) struct Content {
@@ -27,17 +29,35 @@ struct Columns {
     path: usize,
     content: usize,
     split: Option<usize>,
+    group: Option<usize>,
 }
 
-/// Images with what a table says of each, by part: train, val, test.
-pub(super) type Rows = [Vec<(Source, String)>; 3];
+/// What a line says of an image besides its part.
+pub(super) struct Row {
+    source: Source,
+    content: String,
+    group: Option<Arc<str>>,
+}
 
-/// Reads a CSV file: a line for each image, with its path and its class, and perhaps with its part (train, val, test).
+impl Row {
+    /// The image, and what is said of it.
+    pub fn named(self) -> (Source, String) {
+        (self.source, self.content)
+    }
+}
+
+/// Reads a CSV file: a line for each image, with its path and its class, and perhaps with its part (train, val, test) and its
+/// group (the patient, for instance).
 pub(super) fn read(path: &Path) -> Result<Option<Splits>> {
     if !is_table(path) {
         return Ok(None);
     }
-    let [train, val, test] = rows(path, &LABEL)?.map(|named| Dataset::from_named(path.to_owned(), named));
+    let [train, val, test] = rows(path, &LABEL)?.map(|rows| {
+        let groups: Vec<_> = rows.iter().map(|row| row.group.clone()).collect();
+        let mut data = Dataset::from_named(path.to_owned(), rows.into_iter().map(Row::named).collect());
+        data.samples.iter_mut().zip(groups).for_each(|(sample, group)| sample.group = group);
+        data
+    });
     Ok(Some(Splits { train, val, test }))
 }
 
@@ -55,14 +75,15 @@ pub(super) fn has_column(path: &Path, names: &[&str]) -> Result<bool> {
     Ok(has(names) && !has(&LABEL_NAMES))
 }
 
-/// Reads a CSV file: a line for each image, with its path and what is said of it, and perhaps with its part.
+/// Reads a CSV file: a line for each image, with its path and what is said of it, and perhaps with its part; by part: train,
+/// val, test.
 ///
 /// Columns are known by their names (case does not matter); without a header line, and for other names, the path is the
 /// column that ends like an image file and the content the only one left. Relative paths start at the CSV's folder, or at
 /// `images/` beside the CSV if the first image is only there.
 ///
 /// Errors: if it cannot be read, columns are unclear, or a cell is missing or wrong; the message names the line.
-pub(super) fn rows(path: &Path, content: &Content) -> Result<Rows> {
+pub(super) fn rows(path: &Path, content: &Content) -> Result<[Vec<Row>; 3]> {
     let records: Vec<StringRecord> = records(path)?.collect::<Result<_>>()?;
     let first = records.first().ok_or_else(|| Error::format(path, "the file has no lines"))?;
     let has_header = !first.iter().any(looks_like_image);
@@ -72,13 +93,12 @@ pub(super) fn rows(path: &Path, content: &Content) -> Result<Rows> {
         .ok_or_else(|| Error::format(path, unclear_columns(first, content.what)))?;
     let base = base_folder(path, sample.get(columns.path).unwrap_or_default());
 
-    let mut named = [Vec::new(), Vec::new(), Vec::new()];
+    let mut parts = [Vec::new(), Vec::new(), Vec::new()];
     for row in rows {
-        let read = columns.read(row, &base, content);
-        let (part, source, cell) = read.map_err(|message| at_line(path, row, &message))?;
-        named[part as usize].push((source, cell));
+        let (part, read) = columns.read(row, &base, content).map_err(|message| at_line(path, row, &message))?;
+        parts[part as usize].push(read);
     }
-    Ok(named)
+    Ok(parts)
 }
 
 fn records(path: &Path) -> Result<impl Iterator<Item = Result<StringRecord>>> {
@@ -100,14 +120,15 @@ impl Columns {
         let named = |names: &[&str]| header?.iter().position(|column| names.contains(&column.to_lowercase().as_str()));
         let path = named(&PATH_NAMES).or_else(|| sample.iter().position(looks_like_image))?;
         let split = named(&SPLIT_NAMES).filter(|&column| column != path);
+        let group = named(&GROUP_NAMES).filter(|&column| column != path);
         let content = named(content.names).or_else(|| {
-            let mut rest = (0..sample.len()).filter(|&column| column != path && Some(column) != split);
+            let mut rest = (0..sample.len()).filter(|&column| ![Some(path), split, group].contains(&Some(column)));
             rest.next().filter(|_| rest.next().is_none())
         })?;
-        Some(Self { path, content, split })
+        Some(Self { path, content, split, group: group.filter(|&column| column != content) })
     }
 
-    fn read(&self, row: &StringRecord, base: &Path, content: &Content) -> Result<(Part, Source, String), String> {
+    fn read(&self, row: &StringRecord, base: &Path, content: &Content) -> Result<(Part, Row), String> {
         let cell = |column: usize| row.get(column).filter(|cell| !cell.is_empty());
         let path = cell(self.path).ok_or("the path is missing")?;
         let found = cell(self.content).ok_or_else(|| format!("the {} is missing", content.what))?;
@@ -120,7 +141,9 @@ impl Columns {
                     .ok_or_else(|| format!("split {name:?} is not one of train, val and test"))?
             }
         };
-        Ok((part, Source::File(base.join(path)), found.to_owned()))
+        let group = self.group.map(|column| cell(column).ok_or("the group is missing")).transpose()?;
+        let row = Row { source: Source::File(base.join(path)), content: found.to_owned(), group: group.map(Arc::from) };
+        Ok((part, row))
     }
 }
 
@@ -198,6 +221,17 @@ mod tests {
         assert_eq!(parts.test.samples[0].label, 1);
         let message = opened("file,class,split\n1.png,a,train\n2.png,b,fold2").unwrap_err();
         assert_eq!(message, "line 3: split \"fold2\" is not one of train, val and test");
+    }
+
+    #[test]
+    fn a_patient_column_makes_groups() {
+        let parts = opened("file,class,Patient,split\n1.png,a,p1,train\n2.png,b,p1,train\n3.png,b,p2,test").unwrap();
+        assert_eq!(parts.train.groups(), Some(vec![0, 0]));
+        assert_eq!(parts.test.samples[0].group.as_deref(), Some("p2"));
+        let two = opened("file,group,kind\n1.png,g,a\n2.png,h,b").unwrap().train;
+        assert_eq!((two.classes.clone(), two.groups()), (vec!["a".into(), "b".into()], Some(vec![0, 1])));
+        let message = opened("file,class,patient\n1.png,a,p1\n2.png,b,").unwrap_err();
+        assert_eq!(message, "line 3: the group is missing");
     }
 
     #[test]

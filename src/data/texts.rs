@@ -96,7 +96,8 @@ fn tables_in(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn table(path: &Path) -> Result<Splits> {
-    let [train, val, test] = table::rows(path, &TEXT)?.map(|texts| Dataset::from_texts(path.to_owned(), texts));
+    let [train, val, test] = table::rows(path, &TEXT)?
+        .map(|rows| Dataset::from_texts(path.to_owned(), rows.into_iter().map(table::Row::named).collect()));
     Ok(Splits { train, val, test })
 }
 
@@ -116,7 +117,10 @@ fn several_tables(tables: &[PathBuf]) -> Result<Splits> {
 
 /// All lines of a table that is one part.
 fn whole_table(path: &Path) -> Result<Dataset> {
-    Ok(Dataset::from_texts(path.to_owned(), table::rows(path, &TEXT)?.into_iter().flatten().collect()))
+    Ok(Dataset::from_texts(
+        path.to_owned(),
+        table::rows(path, &TEXT)?.into_iter().flatten().map(table::Row::named).collect(),
+    ))
 }
 
 /// The pictures of a folder that is one part.

@@ -1,8 +1,9 @@
-//! What a person reads of a run: `report.html`, `curves.svg`, `train_batch.png`, and what its task adds.
+//! What a person reads of a run: `report.html`, `model_card.md`, `curves.svg`, `train_batch.png`, and what its task adds.
 //!
 //! In come what the run folder holds, what the task tells of an evaluation ([`Told`]) and pictures; out come files that need nothing else, no network and no
 //! script. Charts are SVG by [`chart`], pages HTML by `maud`. What a run does not have, its report leaves out.
 
+mod card;
 pub mod chart;
 mod history;
 mod outlines;
@@ -17,6 +18,7 @@ use std::io::ErrorKind;
 use maud::Markup;
 use serde::{Deserialize, Serialize};
 
+pub use card::{About, keep_evaluation, write_card};
 pub use history::{Epoch, History};
 pub use outlines::{Outline, color, outlined};
 pub use page::{percent, section};
@@ -73,6 +75,9 @@ pub struct Part {
     pub unseen: Vec<(String, usize)>,
     /// Why images were left out.
     pub skipped: Vec<String>,
+    /// How many groups they are of, patients for instance, where that is known.
+    #[serde(default)]
+    pub groups: Option<usize>,
 }
 
 /// What a task tells of the best weights.
@@ -108,7 +113,8 @@ impl Part {
     /// Of decoded images, with so many of each class of theirs, none if that is not known; `classes`: the training part's.
     pub fn new(name: &str, images: &Images, counts: Vec<usize>, classes: &[String]) -> Self {
         let skipped = images.skipped().iter().map(ToString::to_string).collect();
-        let mut part = Self { name: name.to_owned(), counts, unseen: Vec::new(), skipped };
+        let groups = images.dataset().groups().map(|groups| groups.iter().max().map_or(0, |last| last + 1));
+        let mut part = Self { name: name.to_owned(), counts, unseen: Vec::new(), skipped, groups };
         let own = &images.dataset().classes;
         if !part.counts.is_empty() && own != classes {
             let of_part = own.iter().zip(std::mem::replace(&mut part.counts, vec![0; classes.len()]));
@@ -151,10 +157,11 @@ impl Facts {
     }
 }
 
-/// Writes `report.html`, `curves.svg` and the files of the task.
+/// Writes `report.html`, `model_card.md`, `curves.svg` and the files of the task.
 ///
 /// Errors: if a file of the run is damaged, or one not be written.
 pub fn write(folder: &RunFolder, told: Option<Told>) -> Result<()> {
+    write_card(folder)?;
     let (kept, history) = (folder.read()?, History::read(folder.path())?);
     let report = Report { folder, kept, history, facts: Facts::read(folder)?, told };
     folder.write("report.html", page::page(&report)?.into_string().as_bytes())?;

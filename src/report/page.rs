@@ -33,7 +33,10 @@ pub(super) fn page(report: &Report) -> Result<Markup> {
                 main {
                     (head(report, &name))
                     @for section in sections { (section) }
-                    footer { "Written by Ocellus " (env!("CARGO_PKG_VERSION")) "." }
+                    footer {
+                        "Written by Ocellus " (env!("CARGO_PKG_VERSION")) ". "
+                        "What the network is for, and what it was made of: " a href="model_card.md" { "model card" } "."
+                    }
                 }
             }
         }

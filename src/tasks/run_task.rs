@@ -135,6 +135,12 @@ pub trait RunTask: Task<Evaluation: Serialize> {
     /// A few words below each picture of a batch on a contact sheet.
     fn captions(&self, batch: &Batch) -> Vec<String>;
 
+    /// Tells which of an evaluation's results belong together, those of one patient for instance: equal numbers, in the order of
+    /// the pictures.
+    fn in_groups(evaluation: Self::Evaluation, _groups: Vec<usize>) -> Self::Evaluation {
+        evaluation
+    }
+
     /// Adds confidence intervals to an evaluation, or whatever else takes time.
     fn refine(evaluation: Self::Evaluation, _how: Refinement) -> Self::Evaluation {
         evaluation

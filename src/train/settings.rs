@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{LrScale, Optimizer, Precision, Schedule};
-use crate::data::{Augment, Cache, Normalize, Sampling};
+use crate::data::{Augment, Cache, GroupBy, Normalize, Sampling, Window};
 use crate::graph::Update;
 
 /// Every setting of a run, as resolved: `config.toml`. Training again from it repeats the run.
@@ -25,6 +25,9 @@ pub struct Settings {
     pub image_size: [usize; 2],
     /// 1 for grey, 3 for colour.
     pub channels: usize,
+    /// How values of more than 8 bits become bytes.
+    #[serde(default)]
+    pub window: Window,
     /// How bytes become numbers.
     pub normalize: Normalize,
     /// Weights to start from.
@@ -65,6 +68,9 @@ pub struct Settings {
     pub class_weights: Option<Vec<f32>>,
     /// Share of the training pictures held out for validation, where the data has no such part of its own.
     pub val_fraction: f64,
+    /// What of a picture's path tells the group that stays on one side of a split.
+    #[serde(default)]
+    pub group_by: Option<GroupBy>,
     /// A folder or file of validation pictures.
     pub val: Option<PathBuf>,
     /// A folder or file of test pictures.

@@ -31,7 +31,7 @@ use settings::{bytes, check_ranges};
 
 use super::Common;
 use super::trained::task_of;
-use crate::data::{self, Canvas, LoaderOptions, Seed, Splits, Targets};
+use crate::data::{self, Canvas, GroupBy, LoaderOptions, Seed, Splits, Targets, Window};
 use crate::device::{Device, Tuning};
 use crate::error::{Error, Result};
 use crate::interop::safetensors;
@@ -121,6 +121,11 @@ pub(super) struct Train {
     /// Height and width to which pictures are resized: N or HxW.
     #[arg(long, value_name = "N|HxW")]
     image_size: Option<String>,
+    /// How grey values of more than 8 bits (PNG, TIFF, DICOM) become bytes: auto (from the 0.5th to the 99.5th percentile of each
+    /// picture), full (all that so many bits can hold), file (as a DICOM file suggests), or LOW:HIGH, for instance -1000:400 in
+    /// Hounsfield units.
+    #[arg(long, value_name = "LOW:HIGH|auto|full|file", allow_hyphen_values = true)]
+    window: Option<Window>,
     /// unit (0 to 1), dataset (by the training set's mean and standard deviation), imagenet, symmetric (-1 to 1), or none.
     #[arg(long, value_name = "MODE")]
     normalize: Option<String>,
@@ -136,6 +141,10 @@ pub(super) struct Train {
     /// A share of the training pictures to hold out for validation (0: none), or a folder or file of others.
     #[arg(long, value_name = "FRACTION|DIR")]
     val: Option<String>,
+    /// Keep pictures of one group, of one patient for instance, on one side of the split: a regular expression of paths below
+    /// DATA, whose first part in brackets is the group. A CSV's column `patient` or `group` says so too.
+    #[arg(long, value_name = "REGEX")]
+    group_by: Option<GroupBy>,
     /// Pictures for a last evaluation.
     #[arg(long, value_name = "DIR")]
     test: Option<PathBuf>,

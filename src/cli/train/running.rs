@@ -178,8 +178,14 @@ impl<T: RunTask> Running<T> {
         };
         let loader = part.map(|(_, images)| steady(session.task(), images, kept)).transpose()?;
         let evaluation = loader.map(|loader| session.evaluate(&loader)).transpose()?;
+        let groups = part.and_then(|(_, images)| images.dataset().groups());
+        let evaluation = match (evaluation, groups) {
+            (Some(evaluation), Some(groups)) => Some(T::in_groups(evaluation, groups)),
+            (evaluation, _) => evaluation,
+        };
         let evaluation = evaluation.map(|evaluation| T::refine(evaluation, Refinement::Quick));
         let judged = part.zip(evaluation.as_ref());
+        judged.map_or(Ok(()), |((part, _), evaluation)| report::keep_evaluation(folder, part, evaluation))?;
         let told = judged.map(|((part, images), evaluation)| T::told(session, evaluation, part, images));
         report::write(folder, told.transpose()?)?;
         if common.json {

@@ -36,7 +36,7 @@ pub(in crate::cli) fn open_data<T: RunTask>(path: Option<&Path>, options: &toml:
     Ok(splits)
 }
 
-/// Gives the data the validation part that the settings ask for.
+/// Gives the data the validation part that the settings ask for, without dividing a group.
 pub(in crate::cli) fn validation_part<T: RunTask>(mut splits: Splits, settings: &Settings) -> Result<Splits> {
     let classes = splits.train.classes.clone();
     let open = |path: &Path, part| T::open_part(path, part, &classes, &settings.options);
@@ -48,8 +48,10 @@ pub(in crate::cli) fn validation_part<T: RunTask>(mut splits: Splits, settings: 
     if let Some(path) = &settings.test {
         splits.test = open(path, Part::Test)?;
     }
+    splits.prepare(settings.window, settings.group_by.as_ref())?;
     T::split(splits, settings)
 }
+
 /// The parts of the data, decoded.
 pub(super) struct Sets {
     pub train: Arc<Images>,

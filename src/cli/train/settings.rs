@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::Train;
 use super::batch::BatchSize;
 use crate::cli::Common;
-use crate::data::{Augment, Cache, Dataset, Normalize, Probe, Sampling};
+use crate::data::{Augment, Cache, Dataset, Normalize, Probe, Sampling, Window};
 use crate::error::{Error, Result};
 use crate::interop::keras;
 use crate::nn::layers::OnnxNetwork;
@@ -65,6 +65,7 @@ impl Train {
         if let Some(text) = &self.class_weights {
             s.class_weights = class_weights::<T>(text, train)?;
         }
+        s.window = self.window.unwrap_or(s.window);
         s.normalize = self.normalize.as_deref().map_or(Ok(s.normalize), str::parse::<Normalize>)?;
         s.augment = self.augment.as_deref().map_or(Ok(s.augment), str::parse::<Augment>)?;
         s.augment.mixup = self.mixup.unwrap_or(s.augment.mixup);
@@ -73,6 +74,7 @@ impl Train {
         if s.augment.mixes_images() && !T::AVERAGES {
             return Err(Error::config(format!("--mixup and --cutmix are not for --task {}", T::NAME)));
         }
+        s.group_by = self.group_by.clone().or(s.group_by);
         if let Some(val) = &self.val {
             (s.val_fraction, s.val) = match val.parse::<f64>() {
                 Ok(fraction) => (fraction, None),
@@ -197,6 +199,7 @@ fn defaults(model: Option<String>, probe: Probe) -> Result<Settings> {
         width: None,
         image_size: default_size,
         channels: from_file.map_or(probe.channels, |m| m.input[2]),
+        window: Window::default(),
         normalize: Normalize::default(),
         init: None,
         freeze: Vec::new(),
@@ -214,6 +217,7 @@ fn defaults(model: Option<String>, probe: Probe) -> Result<Settings> {
         label_smoothing: 0.0,
         class_weights: None,
         val_fraction: 0.1,
+        group_by: None,
         val: None,
         test: None,
         patience: None,

@@ -9,6 +9,7 @@ mod oddities;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::groups::shared;
 use super::normalize::Moments;
 use super::{Dataset, Image, Images, Normalization, Normalize, Splits};
 use crate::error::{Error, Result};
@@ -80,7 +81,7 @@ pub fn audit(splits: &Splits, progress: &(dyn Fn() -> Result<()> + Sync)) -> Res
     let (mut seen, mut unreadable) = (Vec::new(), Vec::new());
     for (part, data) in parts.into_iter().enumerate() {
         let look = |sample: &super::Sample| {
-            let look = sample.source.image().map(Look::at);
+            let look = sample.source.image_with(data.window).map(Look::at);
             progress().map(|()| look)
         };
         let looks: Vec<Result<Look>> = data.samples.par_iter().map(look).collect::<Result<_>>()?;
@@ -101,6 +102,7 @@ pub fn audit(splits: &Splits, progress: &(dyn Fn() -> Result<()> + Sync)) -> Res
     if !unreadable.is_empty() {
         findings.push(Finding::serious(format!("{} cannot be read", images(unreadable.len())), unreadable));
     }
+    findings.extend(leaked_groups(parts));
     findings.extend(in_common(&seen, &splits.train.classes, &splits.train.class_counts()));
     findings.extend(oddities::find(&seen));
     let counts = |(name, data): (&'static str, &Dataset)| PartCounts { name, counts: data.class_counts() };
@@ -142,7 +144,25 @@ pub fn audit_decoded(parts: [Option<&Images>; 3], counts: &[usize]) -> Result<Ve
         };
         seen.extend((0..images.len()).into_par_iter().map(look).collect::<Result<Vec<Seen>>>()?);
     }
-    Ok(parts[0].map_or(Vec::new(), |train| in_common(&seen, &train.dataset().classes, counts)))
+    let none = Dataset::default();
+    let leaked = leaked_groups(parts.map(|part| part.map_or(&none, Images::dataset)));
+    let common = parts[0].map_or(Vec::new(), |train| in_common(&seen, &train.dataset().classes, counts));
+    Ok(leaked.into_iter().chain(common).collect())
+}
+
+/// Groups that a network could know from training.
+fn leaked_groups(parts: [&Dataset; 3]) -> Option<Finding> {
+    let line = |(group, counts): (String, [usize; 3])| {
+        let parts =
+            PARTS.iter().zip(counts).filter(|(_, n)| *n > 0).map(|(part, n)| format!("{} in {part}", images(n)));
+        format!("{group}: {}", parts.collect::<Vec<_>>().join(", "))
+    };
+    let lines: Vec<String> = shared(parts).into_iter().map(line).collect();
+    let title = format!(
+        "{} in more than one part: results on their images may flatter",
+        counted(lines.len(), "group stands", "groups stand")
+    );
+    (!lines.is_empty()).then(|| Finding::serious(title, lines))
 }
 
 fn in_common(seen: &[Seen], classes: &[String], counts: &[usize]) -> Vec<Finding> {

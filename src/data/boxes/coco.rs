@@ -120,7 +120,7 @@ fn instances(file: &Path) -> Result<Dataset> {
     if let Some((at, object)) = objects.into_values().flatten().min_by_key(|(at, _)| *at) {
         return Err(Error::format(file, format!("annotation {at}: there is no image {}", object.image_id)));
     }
-    Ok(Dataset { root: file.to_owned(), classes: names.into_values().collect(), samples })
+    Ok(Dataset { root: file.to_owned(), classes: names.into_values().collect(), samples, ..Dataset::default() })
 }
 
 impl Picture {

@@ -121,11 +121,11 @@ fn from_named(root: &Path, pictures: Vec<(PathBuf, Vec<Named>)>) -> Dataset {
     };
     let samples =
         pictures.into_iter().map(|(path, boxes)| sample(path, boxes.into_iter().map(numbered).collect())).collect();
-    Dataset { root: root.to_owned(), classes, samples }
+    Dataset { root: root.to_owned(), classes, samples, ..Dataset::default() }
 }
 
 fn sample(path: PathBuf, boxes: Vec<BoundingBox>) -> Sample {
-    Sample { source: Source::File(path), label: 0, annotation: Annotation::Boxes(boxes) }
+    Sample { annotation: Annotation::Boxes(boxes), ..Sample::new(Source::File(path), 0) }
 }
 
 /// `[left, top, right, bottom]` in pixels as shares of a picture of that width and height.

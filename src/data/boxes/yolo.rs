@@ -101,6 +101,7 @@ pub(super) fn read(path: &Path) -> Result<Splits> {
         root: path.to_owned(),
         classes: classes.clone(),
         samples: pictures.into_iter().map(|(picture, boxes)| sample(picture, boxes)).collect(),
+        ..Dataset::default()
     });
     Ok(Splits { train, val, test })
 }

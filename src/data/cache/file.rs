@@ -10,8 +10,8 @@ use memmap2::Mmap;
 use rayon::prelude::*;
 use tempfile::NamedTempFile;
 
-use super::super::Canvas;
 use super::super::normalize::Moments;
+use super::super::workbench::Form;
 use super::folder::{CacheFolder, FINISHED, UNFINISHED};
 
 /// To be raised when this layout changes, or the pixels that a file is decoded to.
@@ -30,7 +30,7 @@ struct Header {
     shape: [u64; 4],
     /// How pictures of other sizes are brought to it.
     fit: u64,
-    /// Of path, size and time of last change of every image file.
+    /// Of the window, and of path, size and time of last change of every image file.
     files: [u8; 32],
 }
 
@@ -38,19 +38,24 @@ struct Header {
 #[derive(Clone, Debug)]
 pub struct Contents {
     header: Header,
-    /// Of the paths and the canvas alone: when a picture changes, its file in the cache is replaced.
+    /// Of the paths and the form alone: when a picture changes, its file in the cache is replaced.
     name: String,
 }
 
 impl Contents {
-    /// Of pictures, given by the files of each, brought to `canvas`.
-    pub fn of(pictures: &[&[PathBuf]], canvas: Canvas) -> Self {
+    /// Of pictures, given by the files of each, brought to a form.
+    pub fn of(pictures: &[&[PathBuf]], form: Form) -> Self {
+        let canvas = form.canvas;
         let [height, width, channels] = canvas.shape.map(|extent| extent as u64);
         let (shape, fit) = ([pictures.len() as u64, height, width, channels], canvas.fit_code());
         let states: Vec<_> =
             pictures.par_iter().flat_map_iter(|files| files.iter().map(|path| (whole(path), state(path)))).collect();
         let (mut names, mut files) = (blake3::Hasher::new(), blake3::Hasher::new());
         names.update(cast_slice(&shape)).update(bytes_of(&fit));
+        let window = format!("{}\0", form.window);
+        for hasher in [&mut names, &mut files] {
+            hasher.update(window.as_bytes());
+        }
         for (path, state) in &states {
             let name = path.as_os_str().as_encoded_bytes();
             for hasher in [&mut names, &mut files] {

@@ -46,7 +46,8 @@ fn read(path: &Path) -> Result<Splits> {
                 return Err(error);
             }
             let samples = images.into_iter().map(|image| Sample::new(Source::File(image), 0)).collect();
-            let train = Dataset { root: path.to_owned(), classes: vec![CLASSES[0].to_owned()], samples };
+            let train =
+                Dataset { root: path.to_owned(), classes: vec![CLASSES[0].to_owned()], samples, ..Dataset::default() };
             Ok(Splits { train, ..Splits::default() })
         }
         outcome => outcome,

@@ -26,10 +26,11 @@ pub(super) fn lines(evaluation: &Evaluation) -> Vec<String> {
         percent(m.f1)
     ));
     lines.push(format!(
-        "Matthews   {:.3}   kappa {:.3}   calibration error {}",
+        "Matthews   {:.3}   kappa {:.3}   calibration error {}   Brier score {:.4}",
         m.matthews,
         m.kappa,
-        percent(m.calibration_error)
+        percent(m.calibration_error),
+        m.brier_score
     ));
     let width = evaluation.per_class.keys().map(|k| k.chars().count()).max().unwrap_or(5).max(5);
     lines.push(format!("\n{:<width$}  {:>9}  {:>9}  {:>9}  {:>7}", "class", "precision", "recall", "F1", "samples"));
@@ -43,6 +44,15 @@ pub(super) fn lines(evaluation: &Evaluation) -> Vec<String> {
     for point in &evaluation.operating_points {
         let (found, spared) = (percent(point.sensitivity), percent(point.specificity));
         lines.push(format!("{:<9.1}  {found:>11}  {spared:>11}", point.threshold));
+    }
+    if evaluation.per_class.len() == 2 && !evaluation.trade_offs.is_empty() {
+        lines.push(String::new());
+    }
+    for trade_off in evaluation.trade_offs.iter().filter(|_| evaluation.per_class.len() == 2) {
+        let ((rest, share), held) = (trade_off.rest(), trade_off.held_name());
+        let level = format!("{:.0} %", 100.0 * trade_off.at_least);
+        let interval = between(trade_off.interval);
+        lines.push(format!("{rest} {:>8} at {level} {held}{interval}", percent(share)));
     }
     lines
 }

@@ -34,6 +34,8 @@ pub struct Metrics {
     pub average_precision: Option<f64>,
     /// See [`Scores::calibration_error`](super::Scores::calibration_error).
     pub calibration_error: f64,
+    /// See [`Scores::brier_score`](super::Scores::brier_score).
+    pub brier_score: f64,
 }
 
 /// One class's share in [`Metrics`].
@@ -146,6 +148,7 @@ impl Confusion {
             roc_auc: scores.roc_auc(),
             average_precision: scores.average_precision(),
             calibration_error: scores.calibration_error(),
+            brier_score: scores.brier_score(),
         }
     }
 }

@@ -7,13 +7,17 @@
 
 mod calibration;
 mod curves;
+mod decision;
+mod intervals;
 mod lines;
 mod metrics;
 mod options;
+mod ranking;
 pub mod report;
 mod run_task;
 mod scores;
 mod suspects;
+mod trade_offs;
 mod trainer;
 
 use std::collections::BTreeMap;
@@ -22,9 +26,12 @@ use serde::{Deserialize, Serialize};
 
 pub use calibration::Calibration;
 pub use curves::{Reliability, Selective};
+pub use decision::NetBenefit;
+pub use intervals::Intervals;
 pub use metrics::{ClassMetrics, Confusion, Metrics};
-pub use scores::{Intervals, OperatingPoint, Scores};
+pub use scores::{OperatingPoint, Scores};
 pub use suspects::Suspect;
+pub use trade_offs::{TradeOff, Virtue};
 pub use trainer::{Loss, Run, Trainer};
 
 use super::pictures::pictures;
@@ -316,6 +323,12 @@ pub struct Evaluation {
     /// How two classes divide at other thresholds than one half.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub operating_points: Vec<OperatingPoint>,
+    /// Sensitivity at fixed specificities, and the other way.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trade_offs: Vec<TradeOff>,
+    /// What it is worth to act on the probabilities of the second of two classes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub decision_curve: Vec<NetBenefit>,
     /// How accuracy rises when what is less sure is not answered.
     pub selective: Vec<Selective>,
     /// 95 % confidence intervals of the metrics, where they were asked for.
@@ -329,7 +342,10 @@ pub struct Evaluation {
 impl Evaluation {
     /// With confidence intervals, from that many resamples.
     pub fn with_intervals(self, resamples: u64, seed: Seed) -> Self {
-        Self { intervals: Some(self.scores.intervals(resamples, seed)), ..self }
+        let intervals = self.scores.intervals(resamples, seed);
+        let with = |(trade_off, &interval)| TradeOff { interval, ..trade_off };
+        let trade_offs = self.trade_offs.into_iter().zip(&intervals.trade_offs).map(with).collect();
+        Self { trade_offs, intervals: Some(intervals), ..self }
     }
 
     /// Share of right answers.
@@ -337,6 +353,9 @@ impl Evaluation {
         self.metrics.accuracy
     }
 }
+
+/// Steps of the decision curve that is told to programs.
+const STEPS: usize = 20;
 
 /// Adds up what a classifier says, picture by picture.
 pub struct Tally {
@@ -372,6 +391,8 @@ impl Tally {
             per_class: classes.iter().cloned().zip(self.confusion.per_class()).collect(),
             confusion: self.confusion,
             operating_points: self.scores.operating_points(),
+            trade_offs: self.scores.trade_offs(classes),
+            decision_curve: if classes.len() == 2 { self.scores.decision_curve(1, STEPS) } else { Vec::new() },
             selective: self.scores.selective(),
             intervals: None,
             scores: self.scores,

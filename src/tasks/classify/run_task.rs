@@ -160,6 +160,11 @@ impl RunTask for Classifier {
         (0..batch.len()).map(caption).collect()
     }
 
+    fn in_groups(mut evaluation: Evaluation, groups: Vec<usize>) -> Evaluation {
+        evaluation.scores.groups = Some(groups);
+        evaluation
+    }
+
     fn refine(evaluation: Evaluation, how: Refinement) -> Evaluation {
         match how {
             Refinement::Quick => with_intervals(evaluation),

@@ -1,8 +1,7 @@
-use rand::RngExt;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::data::Seed;
+use super::ranking::Ranking;
 
 /// Probabilities with the classes that were right: what tells more than the most probable class does.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -11,6 +10,8 @@ pub struct Scores {
     pub(super) truth: Vec<usize>,
     /// `[samples, classes]`.
     pub(super) probabilities: Vec<f32>,
+    /// A number for each image, equal for those that belong together.
+    pub(super) groups: Option<Vec<usize>>,
 }
 
 /// One way to divide two classes.
@@ -48,7 +49,7 @@ impl Scores {
     /// for it than one of another class is, equals counting half. Of two classes the second is meant; of more, the mean
     /// over the classes (each against the rest) that occur. `None` if all images are of one class.
     pub fn roc_auc(&self) -> Option<f64> {
-        self.mean_over_classes(|ranking| ranking.roc_auc(&vec![1; self.truth.len()]))
+        self.mean_over_classes(Ranking::roc_auc)
     }
 
     /// Average precision: the area under the curve of precision over recall, in steps. Means as in [`Scores::roc_auc`].
@@ -56,23 +57,26 @@ impl Scores {
         self.mean_over_classes(Ranking::average_precision)
     }
 
-    fn mean_over_classes(&self, area: impl Fn(&Ranking) -> Option<f64> + Sync) -> Option<f64> {
-        let areas: Vec<f64> = self.rankings().par_iter().filter_map(&area).collect();
+    fn mean_over_classes(&self, area: impl Fn(&Ranking, &[u32]) -> Option<f64> + Sync) -> Option<f64> {
+        let times = vec![1; self.truth.len()];
+        let areas: Vec<f64> = self.rankings().par_iter().filter_map(|ranking| area(ranking, &times)).collect();
         (!areas.is_empty()).then(|| areas.iter().sum::<f64>() / areas.len() as f64)
     }
 
     /// The classes that are judged one against the rest.
-    fn rankings(&self) -> Vec<Ranking> {
+    pub(super) fn rankings(&self) -> Vec<Ranking> {
         let first = if self.classes == 2 { 1 } else { 0 };
         (first..self.classes).into_par_iter().map(|class| self.ranking(class)).collect()
     }
 
-    fn ranking(&self, class: usize) -> Ranking {
-        let score = |i: usize| self.probabilities[i * self.classes + class];
-        let mut order: Vec<usize> = (0..self.truth.len()).collect();
-        order.sort_by(|&a, &b| score(b).total_cmp(&score(a)));
-        let image = |i: usize| Ranked { image: i, score: score(i), is_class: self.truth[i] == class };
-        Ranking(order.into_iter().map(image).collect())
+    /// Brier score: mean squared distance of probabilities from the truth, 0 at best. Of two classes it is that of the second,
+    /// at most 1; of more, the sum over the classes, at most 2.
+    ///
+    /// Source: Brier, Verification of forecasts expressed in terms of probability, 1950,
+    /// <https://doi.org/10.1175/1520-0493(1950)078%3C0001:VOFEIT%3E2.0.CO;2>.
+    pub fn brier_score(&self) -> f64 {
+        let rows = self.probabilities.chunks_exact(self.classes).zip(&self.truth);
+        rows.map(|(row, &class)| brier(row, class)).sum::<f64>() / self.truth.len().max(1) as f64
     }
 
     /// Expected calibration error: how far the probability of an answer is from the share of such answers that are right,
@@ -108,90 +112,13 @@ impl Scores {
         };
         (1..10).map(|tenth| at(f64::from(tenth) / 10.0)).collect()
     }
-
-    /// Between which values accuracy and area under the curve lie in 95 of 100 sets like this one: percentiles over
-    /// `resamples` sets of as many images, drawn from these with replacement. The area's is `None` where the area is.
-    ///
-    /// Source: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
-    pub fn intervals(&self, resamples: u64, seed: Seed) -> Intervals {
-        let (n, rankings) = (self.truth.len(), self.rankings());
-        let right: Vec<bool> = (self.probabilities.chunks_exact(self.classes).zip(&self.truth))
-            .map(|(row, &class)| super::most_probable(row) == class)
-            .collect();
-        let draw = |index: u64| {
-            let mut rng = seed.generator("bootstrap", &[index]);
-            let mut times = vec![0_u32; n];
-            (0..n).for_each(|_| times[rng.random_range(0..n)] += 1);
-            let right: u32 = times.iter().zip(&right).filter(|(_, right)| **right).map(|(times, _)| times).sum();
-            let areas: Vec<f64> = rankings.iter().filter_map(|r| r.roc_auc(&times)).collect();
-            let area = areas.iter().sum::<f64>() / areas.len() as f64;
-            (f64::from(right) / n as f64, area)
-        };
-        let draws: Vec<(f64, f64)> = (0..resamples).into_par_iter().map(draw).collect();
-        let interval = |values: Vec<f64>| {
-            let mut values: Vec<f64> = values.into_iter().filter(|v| v.is_finite()).collect();
-            values.sort_by(f64::total_cmp);
-            let at = |share: f64| values.get((share * (values.len() as f64 - 1.0)).round() as usize).copied();
-            Some([at(0.025)?, at(0.975)?])
-        };
-        Intervals {
-            accuracy: interval(draws.iter().map(|d| d.0).collect()),
-            roc_auc: interval(draws.iter().map(|d| d.1).collect()),
-        }
-    }
 }
 
-/// 95 % confidence intervals: least and most.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Intervals {
-    /// Of the accuracy.
-    pub accuracy: Option<[f64; 2]>,
-    /// Of the area under the receiver operating characteristic.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub roc_auc: Option<[f64; 2]>,
-}
-
-/// The images in order of a class's probability, the highest first.
-struct Ranking(Vec<Ranked>);
-
-struct Ranked {
-    image: usize,
-    score: f32,
-    is_class: bool,
-}
-
-impl Ranking {
-    /// Images of equal probability.
-    fn ties(&self) -> impl Iterator<Item = &[Ranked]> {
-        self.0.chunk_by(|a, b| a.score == b.score)
-    }
-
-    /// With each image counted so many times.
-    fn roc_auc(&self, times: &[u32]) -> Option<f64> {
-        let (mut found, mut others, mut area) = (0.0, 0.0, 0.0);
-        for tie in self.ties() {
-            let (mut of_class, mut of_others) = (0.0, 0.0);
-            for image in tie {
-                *(if image.is_class { &mut of_class } else { &mut of_others }) += f64::from(times[image.image]);
-            }
-            area += of_others * (found + 0.5 * of_class);
-            found += of_class;
-            others += of_others;
-        }
-        let pairs = found * others;
-        (pairs > 0.0).then(|| area / pairs)
-    }
-
-    fn average_precision(&self) -> Option<f64> {
-        let (mut found, mut seen, mut sum) = (0.0, 0.0, 0.0);
-        for tie in self.ties() {
-            let of_class = tie.iter().filter(|i| i.is_class).count() as f64;
-            found += of_class;
-            seen += tie.len() as f64;
-            sum += of_class * found / seen;
-        }
-        (found > 0.0).then(|| sum / found)
-    }
+/// Squared distance of probabilities from the truth; of two classes, that of the second alone.
+pub(super) fn brier(row: &[f32], class: usize) -> f64 {
+    let first = if row.len() == 2 { 1 } else { 0 };
+    let distance = |(i, &p): (usize, &f32)| (f64::from(p) - f64::from(u8::from(i == class))).powi(2);
+    row.iter().enumerate().skip(first).map(distance).sum()
 }
 
 #[cfg(test)]
@@ -206,6 +133,18 @@ mod tests {
         roc_auc: f64,
         average_precision: f64,
         calibration_error: f64,
+        brier_score: f64,
+        trade_offs: Vec<RecordedTradeOff>,
+        decision_curve: Vec<[f64; 3]>,
+    }
+
+    /// Sensitivity and specificity at which scikit-learn's curve has the most of the one that is not held.
+    #[derive(serde::Deserialize)]
+    struct RecordedTradeOff {
+        class: usize,
+        held: String,
+        at_least: f64,
+        rest: f64,
     }
 
     fn recorded() -> Vec<(Recorded, Scores)> {
@@ -220,12 +159,40 @@ mod tests {
     }
 
     #[test]
-    fn areas_agree_with_scikit_learn() {
+    fn summaries_agree_with_scikit_learn() {
         for (expected, scores) in recorded() {
             let close = |a: Option<f64>, b: f64| assert!((a.unwrap() - b).abs() < 1e-12, "{a:?} instead of {b}");
             close(scores.roc_auc(), expected.roc_auc);
             close(scores.average_precision(), expected.average_precision);
             close(Some(scores.calibration_error()), expected.calibration_error);
+            close(Some(scores.brier_score()), expected.brier_score);
+        }
+    }
+
+    #[test]
+    fn trade_offs_agree_with_scikit_learn() {
+        for (expected, scores) in recorded() {
+            let classes: Vec<String> = (0..scores.classes).map(|i| i.to_string()).collect();
+            let found = scores.trade_offs(&classes);
+            assert_eq!(found.len(), expected.trade_offs.len());
+            for (found, expected) in found.iter().zip(&expected.trade_offs) {
+                assert_eq!((&found.class, found.held_name()), (&expected.class.to_string(), expected.held.as_str()));
+                assert_eq!(found.at_least, expected.at_least);
+                assert!((found.rest().1 - expected.rest).abs() < 1e-12, "{found:?} instead of {}", expected.rest);
+            }
+        }
+    }
+
+    #[test]
+    fn decision_curves_agree_with_dcurves() {
+        let curves = recorded().into_iter().filter(|(expected, _)| !expected.decision_curve.is_empty());
+        for (expected, scores) in curves {
+            let found = scores.decision_curve(1, 20);
+            assert_eq!(found.len(), expected.decision_curve.len());
+            for (found, [threshold, network, all]) in found.iter().zip(expected.decision_curve) {
+                let far = [found.threshold - threshold, found.network - network, found.all - all];
+                assert!(far.iter().all(|x| x.abs() < 1e-12), "{found:?} instead of {network} and {all}");
+            }
         }
     }
 
@@ -259,27 +226,5 @@ mod tests {
         let at = |i: usize| (points[i].sensitivity, points[i].specificity);
         assert_eq!(points.len(), 9);
         assert_eq!((at(0), at(4), at(5), at(8)), ((1.0, 0.0), (1.0, 0.5), (0.5, 0.5), (0.5, 1.0)));
-    }
-
-    #[test]
-    fn intervals_enclose_the_value_and_shrink_with_more_images() {
-        let widths: Vec<f64> = [1, 16]
-            .into_iter()
-            .map(|copies| {
-                let mut scores = Scores::new(2);
-                for _ in 0..copies {
-                    let rows = [(0, 0.2), (0, 0.4), (0, 0.6), (0, 0.1), (1, 0.9), (1, 0.7), (1, 0.3), (1, 0.8)];
-                    rows.into_iter().for_each(|(class, p)| scores.add(class, &[1.0 - p, p]));
-                }
-                let found = scores.intervals(500, Seed(0));
-                assert_eq!(found, scores.intervals(500, Seed(0)));
-                let ([least, most], area) = (found.accuracy.unwrap(), found.roc_auc.unwrap());
-                assert!(least <= 0.75 && 0.75 <= most, "{least} to {most}");
-                assert!(area[0] <= 0.875 && 0.875 <= area[1], "{area:?}");
-                most - least
-            })
-            .collect();
-        // The standard error falls with the square root of the number of images: here to a quarter.
-        assert!((widths[0] / widths[1] - 4.0).abs() < 1.5, "{widths:?}");
     }
 }

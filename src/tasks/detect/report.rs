@@ -127,7 +127,8 @@ impl Judged<'_> {
             let truth = seen.truth.iter().map(|&BoundingBox { corners, .. }| Outline::thin(corners));
             let told = seen.found.iter().filter(|found| found.score >= self.threshold);
             let outlines: Vec<Outline> = truth.chain(told.map(|found| found.outline(self.classes))).collect();
-            let uri = embedded(&outlined(source.image()?, Some(LONGEST), &outlines), LONGEST)?;
+            let image = source.image_with(self.images.dataset().window)?;
+            let uri = embedded(&outlined(image, Some(LONGEST), &outlines), LONGEST)?;
             let name = source.to_string();
             let short = name.rsplit(['/', '\\']).next().unwrap_or(&name);
             Ok(html! {

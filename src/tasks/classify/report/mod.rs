@@ -2,6 +2,7 @@
 
 mod attention;
 pub mod confusion;
+mod decisions;
 mod sections;
 
 use super::{Classifier, Evaluation};
@@ -30,6 +31,7 @@ impl Judged<'_> {
             sections::answers(self),
             sections::classes(self),
             sections::thresholds(self),
+            decisions::decisions(self),
             sections::certainty(self),
             sections::mistakes(self)?,
             sections::doubts(self)?,
@@ -64,6 +66,7 @@ impl Judged<'_> {
             tiles.push(Tile::new("Top 5", percent(m.top5_accuracy), "class among the five first"));
         }
         tiles.push(Tile::new("Calibration error", percent(m.calibration_error), "expected, 15 bins"));
+        tiles.push(Tile::new("Brier score", readable(Unit::Plain, m.brier_score), "of probabilities, 0 at best"));
         tiles
     }
 
