@@ -104,7 +104,7 @@ fn things_are_trained_on_judged_found_and_exported() {
         finds_things(at, &run, &common, &held_out);
         let page = fs::read_to_string(at.join(&run).join("report.html")).unwrap();
         assert!(["mAP@0.5", "Precision over recall", "Worst"].iter().all(|part| page.contains(part)));
-        let explain = ["explain", &run, "data/val/JPEGImages", "--class", "disc", "--out", "why"];
+        let explain = ["explain", &run, "data/val", "--class", "disc", "--out", "why"];
         let why = succeeds(at, &[&explain[..], &common].concat());
         let sure = |line: &&str| json(line)["score"].as_f64().unwrap() > 0.3;
         assert!(2 * why.lines().filter(sure).count() > held_out.len(), "{why}");

@@ -128,7 +128,7 @@ fn strings_are_trained_on_judged_and_read() {
         let run = format!("run-{device}");
         let common = ["--device", device, "--json", "--quiet"];
         let train =
-            ["train", "texts.csv", "--model", "crnn.toml", "--epochs", "12", "--batch-size", "16", "--lr", "0.01"];
+            ["train", "texts.csv", "--model", "crnn.toml", "--epochs", "12", "--batch-size", "8", "--lr", "0.01"];
         let out = ["--schedule", "cosine", "--out", &run];
         succeeds(at, &[&train[..], &out, &common].concat());
 

@@ -103,7 +103,7 @@ fn directions_are_learned_judged_and_predicted() {
             "--val",
             "0",
         ];
-        succeeds(at, &[&train[..], &["--batch-size", "16", "--device", device, "--out", device, "--quiet"]].concat());
+        succeeds(at, &[&train[..], &["--batch-size", "8", "--device", device, "--out", device, "--quiet"]].concat());
         let found = accuracy(at, device, device);
         assert!(found >= 0.9, "{device}: {found}");
 

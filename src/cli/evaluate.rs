@@ -75,7 +75,7 @@ pub(super) fn held_out<T: RunTask>(kept: &Kept, data: Option<&Path>) -> Result<(
     if dataset.is_empty() {
         return Err(Error::config("the run held no pictures out: name some to evaluate on"));
     }
-    Ok((dataset.with_classes(classes)?, Some(name)))
+    Ok((T::labelled(dataset, classes)?, Some(name)))
 }
 
 fn stop_if_interrupted() -> Result<()> {

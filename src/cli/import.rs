@@ -55,7 +55,7 @@ impl Import {
         };
         let weights =
             self.weights.clone().or_else(|| keras::has_weights(&self.model).then(|| self.model.clone().into()));
-        let normalize = self.normalization(&model)?;
+        let normalize = normalization(&self.model, &model, self.normalize.as_deref())?;
         let normalization = normalize.fixed(model.input[2]).ok_or_else(|| {
             Error::config(
                 "--normalize dataset needs a data set: say how the network was trained, for instance imagenet",
@@ -89,15 +89,18 @@ impl Import {
         let classes = names.or(self.classes.map(|count| count as usize)).unwrap_or(1000);
         zoo::build(&self.model, [h, w, 3], classes)
     }
+}
 
-    fn normalization(&self, model: &Model) -> Result<Normalize> {
-        let rescales = || model.layers().first().is_some_and(|first| first.layer.type_name() == "rescaling");
-        match &self.normalize {
-            Some(mode) => mode.parse(),
-            None if !keras::is_network(&self.model) => Ok(Normalize::ImageNet),
-            None if rescales() => Ok(Normalize::None),
-            None => Ok(Normalize::Unit),
-        }
+/// How a network expects images: as `mode` says, else as those of its kind do.
+///
+/// Errors: if there is no such mode.
+pub(super) fn normalization(name: &str, model: &Model, mode: Option<&str>) -> Result<Normalize> {
+    let rescales = || model.layers().first().is_some_and(|first| first.layer.type_name() == "rescaling");
+    match mode {
+        Some(mode) => mode.parse(),
+        None if !keras::is_network(name) => Ok(Normalize::ImageNet),
+        None if rescales() => Ok(Normalize::None),
+        None => Ok(Normalize::Unit),
     }
 }
 

@@ -6,17 +6,21 @@ mod check;
 mod compare;
 mod completions;
 mod devices;
+mod embed;
+mod encoder;
 mod evaluate;
 mod explain;
 mod export;
 mod import;
-
+mod index;
 mod predict;
 mod progress;
 mod run;
+mod search;
 mod summary;
 mod train;
 mod trained;
+mod verify;
 mod warnings;
 
 use std::io::Write;
@@ -84,6 +88,14 @@ enum Command {
     Evaluate(evaluate::Evaluate),
     /// Say what pictures show.
     Predict(predict::Predict),
+    /// Write the feature vectors of pictures as an array.
+    Embed(embed::Embed),
+    /// Make an index of pictures, for `search`.
+    Index(index::Index),
+    /// Find the pictures of an index that are most like others.
+    Search(search::Search),
+    /// Say whether two pictures show the same person or thing.
+    Verify(verify::Verify),
     /// Show runs side by side: settings that differ, and results.
     Compare(compare::Compare),
     /// Describe a network: layers, shapes, parameters, operations, memory.
@@ -114,6 +126,10 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Tune(args) => args.run(&common),
         Command::Evaluate(args) => args.run(&common),
         Command::Predict(args) => args.run(&common),
+        Command::Embed(args) => args.run(&common),
+        Command::Index(args) => args.run(&common),
+        Command::Search(args) => args.run(&common),
+        Command::Verify(args) => args.run(&common),
         Command::Compare(args) => args.run(&common),
         Command::Summary(args) => args.run(&common),
         Command::Devices(args) => args.run(&common),

@@ -156,6 +156,23 @@ impl Predict {
     }
 }
 
+/// The images that arguments name: files, folders, patterns, or `-` for paths on standard input.
+///
+/// Errors: if there are none.
+pub(super) fn list(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for path in given {
+        match path == Path::new("-") {
+            true => paths.extend(lines_of_stdin()?),
+            false => paths.extend(list_images(path)?),
+        }
+    }
+    match paths.is_empty() {
+        true => Err(Error::config("there are no images in what was given")),
+        false => Ok(paths),
+    }
+}
+
 fn lines_of_stdin() -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for line in std::io::stdin().lines() {

@@ -14,7 +14,7 @@ pub(super) struct Trained<T: RunTask> {
 }
 
 /// The folder and the weights that a RUN names: a run folder with its best weights, or a weights file in one.
-fn run_files(path: &Path) -> (&Path, PathBuf) {
+pub(super) fn run_files(path: &Path) -> (&Path, PathBuf) {
     match path.is_file() {
         true => (path.parent().unwrap_or(Path::new(".")), path.to_owned()),
         false => (path, path.join("best.safetensors")),

@@ -211,6 +211,16 @@ impl Dataset {
         Self { root: self.root.clone(), classes: self.classes.clone(), samples }
     }
 
+    /// The pictures of the first `classes` classes, and those of the others.
+    pub(super) fn split_classes(&self, classes: usize) -> (Self, Self) {
+        let (first, others): (Vec<usize>, Vec<usize>) =
+            (0..self.len()).partition(|&index| self.samples[index].label < classes);
+        let (mut first, mut others) = (self.subset(&first), self.subset(&others));
+        others.classes = first.classes.split_off(classes);
+        others.samples.iter_mut().for_each(|sample| sample.label -= classes);
+        (first, others)
+    }
+
     /// From pictures with class names; the classes are the names that occur, sorted.
     pub(super) fn from_named(root: PathBuf, named: Vec<(Source, String)>) -> Self {
         let names: BTreeSet<&str> = named.iter().map(|(_, name)| name.as_str()).collect();

@@ -61,7 +61,7 @@ pub use loader::{Batch, Epoch, Loader, LoaderOptions};
 pub use mask::{ClassMap, Coding, Mask, UNLABELLED};
 pub use masks::{MaskCoding, MaskOptions, has_masks, open_masks, read_names, read_palette};
 pub use normalize::{Normalization, Normalize};
-pub use open::{open, open_labelled, read as read_labelled};
+pub use open::{open, open_labelled, open_parts, read as read_labelled};
 pub use pool::Pixels;
 pub use sampling::Sampling;
 pub use sequences::{list_sequences, open_labelled_sequences, open_sequences};

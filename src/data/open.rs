@@ -27,6 +27,20 @@ pub fn open(path: impl AsRef<Path>) -> Result<Splits> {
     labelled_alike(path, read(path)?).and_then(|splits| two_classes(path, splits))
 }
 
+/// As [`open`], with each part's own classes: the others may have some that the training part has not.
+///
+/// Errors: as there, but for that.
+pub fn open_parts(path: impl AsRef<Path>) -> Result<Splits> {
+    let path = path.as_ref();
+    let splits = read(path)?;
+    expect_training(path, &splits.train)?;
+    two_classes(path, splits)
+}
+
+fn expect_training(path: &Path, train: &Dataset) -> Result<()> {
+    if train.is_empty() { Err(Error::format(path, "there are no training images")) } else { Ok(()) }
+}
+
 /// Data for training a classifier.
 ///
 /// Errors: if all is of one class.
@@ -43,9 +57,7 @@ pub(super) fn two_classes(path: &Path, splits: Splits) -> Result<Splits> {
 ///
 /// Errors: if there is no training part, or another has a class that it has not.
 pub(super) fn labelled_alike(path: &Path, Splits { train, val, test }: Splits) -> Result<Splits> {
-    if train.is_empty() {
-        return Err(Error::format(path, "there are no training images"));
-    }
+    expect_training(path, &train)?;
     let classes = train.classes.clone();
     Ok(Splits { train, val: val.with_classes(&classes)?, test: test.with_classes(&classes)? })
 }

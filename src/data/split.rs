@@ -3,7 +3,8 @@ use rand::seq::SliceRandom;
 use super::{Dataset, Seed};
 use crate::error::{Error, Result};
 
-/// A data set in the parts in which it is used; a part that there is not is empty. All have the same classes.
+/// A data set in the parts in which it is used; a part that there is not is empty. All have the same classes, unless some are
+/// [held out](Splits::hold_out_classes).
 #[derive(Clone, Debug, Default)]
 pub struct Splits {
     /// What the network learns from.
@@ -61,6 +62,27 @@ impl Splits {
         }
         self.val = self.train.subset(&val);
         self.train = self.train.subset(&train);
+        Ok(self)
+    }
+
+    /// Moves the last `count` classes from `train` to `val`: what is measured there is how a network does on classes that it has
+    /// never seen. Both parts then have their own classes.
+    ///
+    /// Errors: if there is a validation part already, or fewer than two classes would be left on either side.
+    pub fn hold_out_classes(mut self, count: usize) -> Result<Self> {
+        let (root, all) = (&self.train.root, self.train.classes.len());
+        if !self.val.is_empty() {
+            return Err(Error::format(
+                root,
+                "has a validation part of its own: no classes can be held out for another",
+            ));
+        }
+        if count < 2 || count + 2 > all {
+            let message = format!("of {all} classes {count} cannot be held out: two or more are needed on either side");
+            return Err(Error::format(root, message));
+        }
+        let (train, val) = self.train.split_classes(all - count);
+        (self.train, self.val) = (train, val);
         Ok(self)
     }
 
@@ -150,6 +172,18 @@ mod tests {
         assert!(data(&[5, 5]).split(0.0, Seed(0)).unwrap().val.is_empty());
         let given = Splits { val: data(&[1]).train, ..data(&[5, 5]) }.split(0.5, Seed(0)).unwrap();
         assert_eq!((given.train.len(), given.val.len()), (10, 1));
+    }
+
+    #[test]
+    fn classes_can_be_held_out() {
+        let parts = data(&[3, 1, 2, 4, 1]).hold_out_classes(2).unwrap();
+        assert_eq!((parts.train.class_counts(), parts.val.class_counts()), (vec![3, 1, 2], vec![4, 1]));
+        assert_eq!(parts.val.classes, ["3", "4"]);
+        assert_eq!(names(&parts.val)[4], "4/0.png");
+        for count in [0, 1, 4, 9] {
+            assert!(data(&[3, 1, 2, 4, 1]).hold_out_classes(count).unwrap_err().to_string().contains("either side"));
+        }
+        assert!(parts.hold_out_classes(2).unwrap_err().to_string().contains("of its own"));
     }
 
     #[test]

@@ -81,15 +81,28 @@ pub fn write(path: impl AsRef<Path>, values: &Values) -> Result<()> {
     let unknown = || Error::format(path, format!("numpy has no type {}", values.element.name()));
     let (kind, _) = kind.ok_or_else(unknown)?;
     let order = if values.element.size() == 1 { '|' } else { '<' };
-    let extents: String = values.array.shape.dims().iter().map(|d| format!("{d}, ")).collect();
-    let extents = if values.array.shape.rank() == 1 { extents.trim_end() } else { extents.trim_end_matches(", ") };
-    let mut header = format!("{{'descr': '{order}{kind}', 'fortran_order': False, 'shape': ({extents}), }}");
+    let data = values.element.write(&values.array.data);
+    write_bytes(path, &format!("{order}{kind}"), values.array.shape.dims(), &data)
+}
+
+/// Writes an array of f32.
+///
+/// Errors: if it cannot be written.
+pub fn write_f32(path: impl AsRef<Path>, dims: &[usize], values: &[f32]) -> Result<()> {
+    let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+    write_bytes(path.as_ref(), "<f4", dims, &bytes)
+}
+
+fn write_bytes(path: &Path, kind: &str, dims: &[usize], data: &[u8]) -> Result<()> {
+    let extents: String = dims.iter().map(|d| format!("{d}, ")).collect();
+    let extents = if dims.len() == 1 { extents.trim_end() } else { extents.trim_end_matches(", ") };
+    let mut header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({extents}), }}");
     // Data begins at a multiple of 64 bytes.
     let padding = (MAGIC.len() + 4 + header.len() + 1).next_multiple_of(64) - (MAGIC.len() + 4 + header.len() + 1);
     header.push_str(&" ".repeat(padding));
     header.push('\n');
     let length = (header.len() as u16).to_le_bytes();
-    let bytes = [MAGIC, &[1, 0], &length, header.as_bytes(), &values.element.write(&values.array.data)].concat();
+    let bytes = [MAGIC, &[1, 0], &length, header.as_bytes(), data].concat();
     atomic::write(path, &bytes).map_err(|e| Error::io("write", path, e))
 }
 

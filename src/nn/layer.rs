@@ -42,6 +42,11 @@ pub trait Layer: Attributes + fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// Of a layer that is a whole classifier: the part from which its last product makes the logits.
+    fn without_head(&self) -> Option<Arc<dyn Layer>> {
+        None
+    }
+
     /// Of how many frames, one below another, it makes pictures of their own.
     fn frames(&self) -> Option<usize> {
         None

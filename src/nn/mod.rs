@@ -9,6 +9,7 @@
 mod activation;
 mod attributes;
 mod builder;
+mod cut;
 mod features;
 mod file;
 mod frames;

@@ -190,7 +190,7 @@ impl Model {
     }
 
     /// The first layer whose result is an output.
-    fn first_output(&self) -> Option<&LayerSpec> {
+    pub(super) fn first_output(&self) -> Option<&LayerSpec> {
         match self.outputs.first() {
             Some(name) => self.layers.iter().find(|l| l.name == *name),
             None => self.layers.last(),

@@ -31,7 +31,7 @@ mod sample;
 mod slice;
 mod softmax;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod transpose;
 mod window;
 mod words;

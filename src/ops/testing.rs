@@ -1,4 +1,4 @@
-//! What the ops' own tests share.
+//! What tests of ops, and of what is made of them, share.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use crate::graph::{self, Graph, Value};
 use crate::tensor::{Array, Meta};
 
 /// The value, in f64, of what `f` emits for f32 inputs with these shapes and elements.
-pub(super) fn evaluate(inputs: &[(&[usize], &[f64])], f: impl FnOnce(&mut Graph, &[Value]) -> Result<Value>) -> Array {
+pub(crate) fn evaluate(inputs: &[(&[usize], &[f64])], f: impl FnOnce(&mut Graph, &[Value]) -> Result<Value>) -> Array {
     let mut graph = Graph::new();
     let mut given = HashMap::new();
     let mut values = Vec::new();
@@ -21,7 +21,7 @@ pub(super) fn evaluate(inputs: &[(&[usize], &[f64])], f: impl FnOnce(&mut Graph,
 }
 
 /// Compares the gradient of the sum of what `f` emits, with respect to its first input, with central finite differences.
-pub(super) fn assert_gradient(inputs: &[(&[usize], &[f64])], f: impl Fn(&mut Graph, &[Value]) -> Result<Value>) {
+pub(crate) fn assert_gradient(inputs: &[(&[usize], &[f64])], f: impl Fn(&mut Graph, &[Value]) -> Result<Value>) {
     let total = |g: &mut Graph, v: &[Value]| {
         let y = f(g, v)?;
         let axes: Vec<usize> = (0..g.shape(y).rank()).collect();
@@ -49,7 +49,7 @@ pub(super) fn assert_gradient(inputs: &[(&[usize], &[f64])], f: impl Fn(&mut Gra
 }
 
 /// Demands equality but for the rounding of constants to f32.
-pub(super) fn assert_close(got: &[f64], wanted: &[f64]) {
+pub(crate) fn assert_close(got: &[f64], wanted: &[f64]) {
     let close = |a: &f64, b: &f64| (a - b).abs() <= 1e-7 * b.abs().max(1.0);
     assert!(got.len() == wanted.len() && got.iter().zip(wanted).all(|(a, b)| close(a, b)), "{got:?} is not {wanted:?}");
 }

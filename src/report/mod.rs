@@ -66,8 +66,11 @@ pub struct Facts {
 pub struct Part {
     /// training, validation or test.
     pub name: String,
-    /// Images of each class.
+    /// Images of each class of the training part.
     pub counts: Vec<usize>,
+    /// Images of classes that the training part has not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unseen: Vec<(String, usize)>,
     /// Why images were left out.
     pub skipped: Vec<String>,
 }
@@ -102,10 +105,25 @@ impl Tile {
 }
 
 impl Part {
-    /// Of decoded images, with so many of each class; none if that is not known.
-    pub fn new(name: &str, images: &Images, counts: Vec<usize>) -> Self {
+    /// Of decoded images, with so many of each class of theirs, none if that is not known; `classes`: the training part's.
+    pub fn new(name: &str, images: &Images, counts: Vec<usize>, classes: &[String]) -> Self {
         let skipped = images.skipped().iter().map(ToString::to_string).collect();
-        Self { name: name.to_owned(), counts, skipped }
+        let mut part = Self { name: name.to_owned(), counts, unseen: Vec::new(), skipped };
+        let own = &images.dataset().classes;
+        if !part.counts.is_empty() && own != classes {
+            let of_part = own.iter().zip(std::mem::replace(&mut part.counts, vec![0; classes.len()]));
+            for (class, count) in of_part.filter(|&(_, count)| count > 0) {
+                match classes.iter().position(|known| known == class) {
+                    Some(at) => part.counts[at] = count,
+                    None => part.unseen.push((class.clone(), count)),
+                }
+            }
+        }
+        part
+    }
+
+    fn images(&self) -> usize {
+        self.counts.iter().chain(self.unseen.iter().map(|(_, count)| count)).sum()
     }
 }
 

@@ -37,10 +37,19 @@ pub(super) fn data(report: &Report) -> Option<Markup> {
                     @for part in &parts { td.n { (grouped(part.counts[i])) } }
                 }
             }
+            @for (at, part) in parts.iter().enumerate() {
+                @for (class, count) in &part.unseen {
+                    tr {
+                        td { (class) }
+                        td {}
+                        @for other in 0..parts.len() { td.n { @if other == at { (grouped(*count)) } } }
+                    }
+                }
+            }
             tr {
                 td { b { "all" } }
                 td {}
-                @for part in &parts { td.n { b { (grouped(part.counts.iter().sum())) } } }
+                @for part in &parts { td.n { b { (grouped(part.images())) } } }
             }
         }
     };

@@ -4,6 +4,7 @@
 pub mod autoencode;
 pub mod classify;
 pub mod detect;
+pub mod embed;
 mod pictures;
 pub mod read;
 mod run_task;
@@ -12,6 +13,7 @@ pub mod segment;
 pub use autoencode::Autoencoder;
 pub use classify::{Classifier, Evaluation, Loss, Prediction, Run, Trainer};
 pub use detect::Detector;
+pub use embed::Embedder;
 pub use read::Reader;
 pub use run_task::{Answer, PredictOptions, Refinement, RunTask};
 pub use segment::Segmenter;
@@ -31,6 +33,10 @@ macro_rules! with_task {
             }
             "autoencode" => {
                 type $task = crate::tasks::Autoencoder;
+                $body
+            }
+            "embed" => {
+                type $task = crate::tasks::Embedder;
                 $body
             }
             "detect" => {
@@ -57,7 +63,8 @@ pub(crate) fn unknown(name: &str) -> Error {
 }
 
 /// As `--task` says them.
-const NAMES: [&str; 5] = [Classifier::NAME, Segmenter::NAME, Detector::NAME, Autoencoder::NAME, Reader::NAME];
+const NAMES: [&str; 6] =
+    [Classifier::NAME, Segmenter::NAME, Detector::NAME, Embedder::NAME, Autoencoder::NAME, Reader::NAME];
 
 /// What data is for, where --task does not say it.
 ///

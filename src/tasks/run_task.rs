@@ -29,6 +29,21 @@ pub trait RunTask: Task<Evaluation: Serialize> {
     /// Errors: as [`RunTask::open`]; if there is a class that is not among `classes`.
     fn open_part(path: &Path, part: Part, classes: &[String], options: &toml::Table) -> Result<Dataset>;
 
+    /// Makes a validation part of the training part, as the settings ask for, unless there is one.
+    ///
+    /// Errors: if it cannot be made.
+    fn split(splits: Splits, settings: &Settings) -> Result<Splits> {
+        splits.split(settings.val_fraction, Seed(settings.seed))
+    }
+
+    /// Labels a held-out part by the classes of training; a task that is measured on classes which it was not trained on leaves it
+    /// its own.
+    ///
+    /// Errors: if it has a class that is not among `classes`.
+    fn labelled(dataset: Dataset, classes: &[String]) -> Result<Dataset> {
+        dataset.with_classes(classes)
+    }
+
     /// The network for so many classes; `make` builds the one asked for with a number of outputs. What a task puts behind it,
     /// such as a detector's head, becomes part of the model and is kept with it.
     ///

@@ -6,8 +6,9 @@ use toml::{Table, Value};
 use crate::data::TextFrom;
 use crate::error::{Error, Result};
 use crate::tasks::autoencode::ReconstructionLoss;
+use crate::tasks::embed::MetricLoss;
 use crate::tasks::segment::MaskLoss;
-use crate::tasks::{Autoencoder, Classifier, Reader, RunTask, Segmenter};
+use crate::tasks::{Autoencoder, Classifier, Embedder, Reader, RunTask, Segmenter};
 
 /// Options that only one task knows.
 #[derive(Args, Clone)]
@@ -40,6 +41,22 @@ pub(super) struct TaskOptions {
     /// Learn to take away noise of this standard deviation, from 0 to 1.
     #[arg(long, value_name = "DEVIATION", help_heading = AUTOENCODE)]
     denoise: Option<f64>,
+    /// Numbers of the vector that is made of each picture; 128 by default.
+    #[arg(long, value_name = "N", help_heading = EMBED)]
+    embedding: Option<u32>,
+    /// arcface (a margin between classes, by angle) or triplet (between the hardest pictures of a batch).
+    #[arg(long, value_name = "LOSS", help_heading = EMBED)]
+    metric_loss: Option<MetricLoss>,
+    /// By how much classes are to be apart: radians for arcface (0.5), a distance for triplet (0.2).
+    #[arg(long, value_name = "X", help_heading = EMBED)]
+    margin: Option<f32>,
+    /// By what arcface multiplies cosines; 32 by default.
+    #[arg(long, value_name = "X", help_heading = EMBED)]
+    scale: Option<f32>,
+    /// Hold the last N classes out of training for validation, 0 for pictures of each class instead; by default a fifth of ten
+    /// classes or more, unless the data has a validation or test part.
+    #[arg(long, value_name = "N", help_heading = EMBED)]
+    hold_out_classes: Option<u32>,
     /// Classify sequences: folders of frames in folders of classes, of which the network looks at so many frames, evenly spread.
     #[arg(long, value_name = "N", help_heading = CLASSIFY, value_parser = clap::value_parser!(u16).range(2..))]
     frames: Option<u16>,
@@ -51,6 +68,7 @@ pub(super) struct TaskOptions {
 
 const SEGMENT: &str = "Options of segmentation";
 const AUTOENCODE: &str = "Options of autoencoders";
+const EMBED: &str = "Options of metric learning";
 const CLASSIFY: &str = "Options of classification";
 const READ: &str = "Options of reading";
 
@@ -62,7 +80,7 @@ impl TaskOptions {
         let text = |value: &dyn ToString| Value::String(value.to_string());
         let path = |path: &PathBuf| text(&path.canonicalize().unwrap_or_else(|_| path.clone()).display());
         let reconstruction = self.reconstruction_loss.map(|loss| loss.name().into());
-        let given: [(&str, &str, &str, Option<Value>); 11] = [
+        let given: [(&str, &str, &str, Option<Value>); 16] = [
             (Segmenter::NAME, "--mask-loss", "loss", self.mask_loss.map(|loss| String::from(loss).into())),
             (Segmenter::NAME, "--masks", "masks", self.masks.as_ref().map(|m| text(m))),
             (Segmenter::NAME, "--palette", "palette", self.palette.as_ref().map(path)),
@@ -72,6 +90,16 @@ impl TaskOptions {
             (Autoencoder::NAME, "--reconstruction-loss", "loss", reconstruction),
             (Autoencoder::NAME, "--normal", "normal", self.normal.as_ref().map(|c| text(c))),
             (Autoencoder::NAME, "--denoise", "denoise", self.denoise.map(Value::Float)),
+            (Embedder::NAME, "--embedding", "embedding", self.embedding.map(|n| i64::from(n).into())),
+            (Embedder::NAME, "--metric-loss", "loss", self.metric_loss.map(|loss| loss.name().into())),
+            (Embedder::NAME, "--margin", "margin", self.margin.map(|x| f64::from(x).into())),
+            (Embedder::NAME, "--scale", "scale", self.scale.map(|x| f64::from(x).into())),
+            (
+                Embedder::NAME,
+                "--hold-out-classes",
+                "hold_out_classes",
+                self.hold_out_classes.map(|n| i64::from(n).into()),
+            ),
             (Classifier::NAME, "--frames", "frames", self.frames.map(|n| i64::from(n).into())),
             (Reader::NAME, "--text-from", "text_from", self.text_from.as_ref().map(|from| text(from))),
         ];

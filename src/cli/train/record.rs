@@ -1,5 +1,7 @@
+use std::sync::Arc;
+
 use super::sets::Sets;
-use crate::data::Loader;
+use crate::data::{Images, Loader};
 use crate::error::Result;
 use crate::interop::tensorboard::Events;
 use crate::report::{self, Facts, Part};
@@ -28,10 +30,12 @@ impl<'a> Record<'a> {
         facts.device = session.device().name();
         facts.parameters = session.weights().parameters().entries().iter().map(|e| e.shape.elements()).sum();
         let parts = [("training", Some(&sets.train)), ("validation", sets.val.as_ref()), ("test", sets.test.as_ref())];
-        facts.data = parts
-            .into_iter()
-            .filter_map(|(name, images)| Some(Part::new(name, images?, T::class_counts(images?.dataset()))))
-            .collect();
+        let classes = &sets.train.dataset().classes;
+        let part = |name, images: &Arc<Images>| {
+            let dataset = images.dataset();
+            Part::new(name, images, T::class_counts(dataset), classes)
+        };
+        facts.data = parts.into_iter().filter_map(|(name, images)| Some(part(name, images?))).collect();
         facts.findings.clone_from(&sets.findings);
         facts.save(folder)?;
         let mut events = Events::create(folder.path(), progress.step + 1)?;

@@ -2,7 +2,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::cli::{Common, interrupted, progress};
-use crate::data::{self, Canvas, Finding, Images, Part, Seed, Splits, audit_decoded};
+use crate::data::{self, Canvas, Finding, Images, Part, Splits, audit_decoded};
 use crate::error::{Error, Result};
 use crate::tasks::{Classifier, RunTask};
 use crate::train::Settings;
@@ -48,7 +48,7 @@ pub(in crate::cli) fn validation_part<T: RunTask>(mut splits: Splits, settings: 
     if let Some(path) = &settings.test {
         splits.test = open(path, Part::Test)?;
     }
-    splits.split(settings.val_fraction, Seed(settings.seed))
+    T::split(splits, settings)
 }
 /// The parts of the data, decoded.
 pub(super) struct Sets {

@@ -66,7 +66,7 @@ struct Look {
 struct Seen {
     look: Look,
     part: usize,
-    class: usize,
+    class: String,
     name: String,
 }
 
@@ -86,7 +86,10 @@ pub fn audit(splits: &Splits, progress: &(dyn Fn() -> Result<()> + Sync)) -> Res
         let looks: Vec<Result<Look>> = data.samples.par_iter().map(look).collect::<Result<_>>()?;
         for (sample, look) in data.samples.iter().zip(looks) {
             match look {
-                Ok(look) => seen.push(Seen { look, part, class: sample.label, name: sample.source.to_string() }),
+                Ok(look) => {
+                    let class = data.classes.get(sample.label).cloned().unwrap_or_default();
+                    seen.push(Seen { look, part, class, name: sample.source.to_string() });
+                }
                 Err(error) => unreadable.push(error.to_string()),
             }
         }
@@ -134,7 +137,8 @@ pub fn audit_decoded(parts: [Option<&Images>; 3], counts: &[usize]) -> Result<Ve
         let look = |index: usize| {
             let sample = &images.dataset().samples[index];
             let look = Look::at(images.image(index)?);
-            Ok(Seen { look, part, class: sample.label, name: sample.source.to_string() })
+            let class = images.dataset().classes.get(sample.label).cloned().unwrap_or_default();
+            Ok(Seen { look, part, class, name: sample.source.to_string() })
         };
         seen.extend((0..images.len()).into_par_iter().map(look).collect::<Result<Vec<Seen>>>()?);
     }
@@ -143,11 +147,11 @@ pub fn audit_decoded(parts: [Option<&Images>; 3], counts: &[usize]) -> Result<Ve
 
 fn in_common(seen: &[Seen], classes: &[String], counts: &[usize]) -> Vec<Finding> {
     let groups = duplicates::groups(&seen.iter().map(|s| &s.look.fingerprint).collect::<Vec<_>>());
-    [copies(seen, &groups, classes), imbalance(classes, counts)].concat()
+    [copies(seen, &groups), imbalance(classes, counts)].concat()
 }
 
-fn copies(seen: &[Seen], groups: &[Group], classes: &[String]) -> Vec<Finding> {
-    let differ = |group: &Group, of: fn(&Seen) -> usize| {
+fn copies(seen: &[Seen], groups: &[Group]) -> Vec<Finding> {
+    let differ = |group: &Group, of: fn(&Seen) -> &str| {
         group.members.iter().any(|&member| of(&seen[member]) != of(&seen[group.members[0]]))
     };
     let kind = |group: &Group| if group.exact { "the same" } else { "nearly the same" };
@@ -155,14 +159,14 @@ fn copies(seen: &[Seen], groups: &[Group], classes: &[String]) -> Vec<Finding> {
         let members: Vec<String> = group.members.iter().map(|&member| tell(&seen[member])).collect();
         format!("{}: {}", kind(group), members.join(", "))
     };
-    let lines = |exact: bool, of: fn(&Seen) -> usize, tell: &dyn Fn(&Seen) -> String| -> Vec<String> {
+    let lines = |exact: bool, of: fn(&Seen) -> &str, tell: &dyn Fn(&Seen) -> String| -> Vec<String> {
         let told = groups.iter().filter(|group| group.exact == exact && differ(group, of));
         told.map(|group| line(group, tell)).collect()
     };
     let part = |s: &Seen| format!("{} ({})", s.name, PARTS[s.part]);
-    let class = |s: &Seen| format!("{} ({})", s.name, classes[s.class]);
-    let [leaks, like_leaks] = [true, false].map(|exact| lines(exact, |s| s.part, &part));
-    let [contradictions, doubts] = [true, false].map(|exact| lines(exact, |s| s.class, &class));
+    let class = |s: &Seen| format!("{} ({})", s.name, s.class);
+    let [leaks, like_leaks] = [true, false].map(|exact| lines(exact, |s| PARTS[s.part], &part));
+    let [contradictions, doubts] = [true, false].map(|exact| lines(exact, |s| &s.class, &class));
     let copies: usize = groups.iter().map(|group| group.members.len() - 1).sum();
     let repeated = format!(
         "{} of others: where the validation part is drawn at random, copies may fall on both sides",

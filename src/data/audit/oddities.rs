@@ -40,7 +40,7 @@ mod tests {
 
     fn seen(size: [usize; 2], channels: usize, pixel: impl Fn(usize) -> u8) -> Seen {
         let pixels = (0..size[0] * size[1] * channels).map(pixel).collect();
-        Seen { look: Look::at(Image { size, channels, pixels }), part: 0, class: 0, name: "it.png".into() }
+        Seen { look: Look::at(Image { size, channels, pixels }), part: 0, class: "it".into(), name: "it.png".into() }
     }
 
     fn titles(odd: Seen) -> Vec<String> {

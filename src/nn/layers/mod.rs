@@ -6,6 +6,7 @@ mod batch_normalization;
 mod conv1d;
 mod conv2d;
 mod conv2d_transpose;
+mod cosine_dense;
 mod cropping2d;
 mod dense;
 mod depthwise_conv2d;
@@ -29,6 +30,7 @@ mod resizing;
 mod sampling;
 mod separable_conv2d;
 mod squeeze_excite;
+mod unit_normalization;
 mod up_sampling2d;
 mod zero_padding2d;
 
@@ -38,6 +40,7 @@ pub use batch_normalization::BatchNormalization;
 pub use conv1d::Conv1D;
 pub use conv2d::Conv2D;
 pub use conv2d_transpose::Conv2DTranspose;
+pub use cosine_dense::CosineDense;
 pub use cropping2d::Cropping2D;
 pub use dense::Dense;
 pub use depthwise_conv2d::DepthwiseConv2D;
@@ -61,6 +64,7 @@ pub use resizing::{Interpolation, Resizing};
 pub use sampling::Sampling;
 pub use separable_conv2d::SeparableConv2D;
 pub use squeeze_excite::SqueezeExcite;
+pub use unit_normalization::UnitNormalization;
 pub use up_sampling2d::UpSampling2D;
 pub use zero_padding2d::ZeroPadding2D;
 
@@ -84,6 +88,7 @@ pub const TYPES: &[LayerType] = &[
     LayerType::of::<Flatten>("flatten"),
     LayerType::of::<Reshape>("reshape"),
     LayerType::of::<Dense>("dense"),
+    LayerType::of::<CosineDense>("cosine_dense"),
     LayerType::of::<ActivationLayer>("activation"),
     LayerType::of::<Dropout>("dropout"),
     LayerType::of::<SpatialDropout2D>("spatial_dropout2d"),
@@ -93,6 +98,7 @@ pub const TYPES: &[LayerType] = &[
     LayerType::of::<GroupNormalization>("group_normalization"),
     LayerType::of::<InstanceNormalization>("instance_normalization"),
     LayerType::of::<RmsNormalization>("rms_normalization"),
+    LayerType::of::<UnitNormalization>("unit_normalization"),
     LayerType::of::<BatchNormalization>("batch_normalization"),
     LayerType::of::<Add>("add"),
     LayerType::of::<Multiply>("multiply"),

@@ -123,6 +123,11 @@ impl Layer for OnnxNetwork {
         Some(&self.file)
     }
 
+    fn without_head(&self) -> Option<Arc<dyn Layer>> {
+        let features = self.network().ok()?.head()?.features?;
+        Some(Arc::new(Self { output: Some(features), activation: Activation::Linear, ..self.clone() }))
+    }
+
     fn in_folder(&self, folder: &Path) -> Option<Arc<dyn Layer>> {
         Some(Arc::new(Self { file: folder.join(&self.file), network: OnceLock::new(), ..self.clone() }))
     }
