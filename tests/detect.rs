@@ -86,7 +86,7 @@ fn things_are_trained_on_judged_found_and_exported() {
     for device in ["cpu", "gpu"] {
         let run = format!("run-{device}");
         let common = ["--device", device, "--json", "--quiet"];
-        let model = ["--model", "resnet18", "--width", "0.25", "--epochs", "16", "--lr", "0.003", "--augment", "none"];
+        let model = ["--model", "resnet18", "--width", "0.25", "--epochs", "30", "--lr", "0.003", "--augment", "none"];
         let lines = succeeds(at, &[&["train", "data", "--out", &run][..], &model, &common].concat());
         let done = json(lines.lines().last().unwrap());
         let metrics = &done["evaluation"]["metrics"];

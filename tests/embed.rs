@@ -7,15 +7,15 @@ use image::GrayImage;
 use predicates::prelude::*;
 use serde_json::Value;
 
-/// Six made-up people: each a pattern of coarse blocks, shown moved and noisy. Pictures `0.png` to `7.png` of each.
+/// Twelve made-up people: each a pattern of coarse blocks, shown moved and noisy. Pictures `0.png` to `7.png` of each.
 fn people(root: &Path) {
     let mut state = 12345_u32;
     let mut random = move || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 16) as usize
     };
-    for person in 0..6 {
-        let folder = root.join(format!("person{person}"));
+    for person in 0..12 {
+        let folder = root.join(format!("person{person:02}"));
         std::fs::create_dir_all(&folder).unwrap();
         let blocks: Vec<u8> = (0..64).map(|_| if random() % 2 == 0 { 40 } else { 210 }).collect();
         for picture in 0..8 {
@@ -41,13 +41,13 @@ fn told(arguments: &[&str]) -> Vec<Value> {
     String::from_utf8(output).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// A run on four of the people, the last two held out; and its last line.
+/// A run on ten of the people, the last two held out; and its last line.
 fn trained(folder: &Path, device: &str, more: &[&str]) -> (PathBuf, Value) {
     let (data, run) = (folder.join("people"), folder.join(format!("run-{device}-{}", more.len())));
     people(&data);
     let arguments = [
         &["train", data.to_str().unwrap(), "--task", "embed", "--hold-out-classes", "2", "--embedding", "16"][..],
-        &["--model", "vgg-small", "--width", "0.25", "--epochs", "20", "--batch-size", "16", "--device", device],
+        &["--model", "vgg-small", "--width", "0.25", "--epochs", "40", "--batch-size", "16", "--device", device],
         &["--augment", "none", "--out", run.to_str().unwrap()],
         more,
     ];
@@ -90,22 +90,23 @@ fn a_run_embeds_indexes_searches_and_verifies() {
     let (run, done) = trained(folder.path(), "cpu", &[]);
     let (data, run) = (folder.path().join("people"), run.to_str().unwrap());
     let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let picture =
-        |person: usize, number: usize| data.join(format!("person{person}/{number}.png")).to_str().unwrap().to_owned();
+    let picture = |person: usize, number: usize| {
+        data.join(format!("person{person:02}/{number}.png")).to_str().unwrap().to_owned()
+    };
 
     // The validation part by itself says what training said.
     let evaluated = told(&["evaluate", run]).remove(0);
     assert_eq!(evaluated["metrics"], done["evaluation"]["metrics"]);
     assert_eq!(evaluated["verification"], done["evaluation"]["verification"]);
     let report = std::fs::read_to_string(Path::new(run).join("report.html")).unwrap();
-    for part in ["Neighbours", "Same or different", "person5", "None of their classes was trained on"] {
+    for part in ["Neighbours", "Same or different", "person11", "None of their classes was trained on"] {
         assert!(report.contains(part), "{part}");
     }
 
     let written = told(&["embed", run, data.to_str().unwrap(), "--output", &at("all.npy")]).remove(0);
-    assert_eq!((written["pictures"].as_u64(), written["dimensions"].as_u64()), (Some(48), Some(16)));
+    assert_eq!((written["pictures"].as_u64(), written["dimensions"].as_u64()), (Some(96), Some(16)));
     let array = ocellus::interop::npy::read(at("all.npy")).unwrap().array;
-    assert_eq!(array.shape.dims(), [48, 16]);
+    assert_eq!(array.shape.dims(), [96, 16]);
     assert!(array.data.chunks(16).all(|v| (v.iter().map(|x| x * x).sum::<f64>() - 1.0).abs() < 1e-5));
     let paths = std::fs::read_to_string(at("all.txt")).unwrap();
     assert_eq!(paths.lines().nth(9).unwrap(), picture(1, 1));
@@ -114,41 +115,41 @@ fn a_run_embeds_indexes_searches_and_verifies() {
 
     let index = at("people.safetensors");
     let made = told(&["index", run, data.to_str().unwrap(), "--output", &index]).remove(0);
-    assert_eq!((made["pictures"].as_u64(), made["classes"].as_u64()), (Some(48), Some(6)));
-    let found = told(&["search", &index, &picture(4, 2), &picture(0, 0), "--top", "3"]);
-    assert_eq!(found[0]["nearest"][0]["path"], picture(4, 2).as_str());
+    assert_eq!((made["pictures"].as_u64(), made["classes"].as_u64()), (Some(96), Some(12)));
+    let found = told(&["search", &index, &picture(10, 2), &picture(0, 0), "--top", "3"]);
+    assert_eq!(found[0]["nearest"][0]["path"], picture(10, 2).as_str());
     assert!((found[0]["nearest"][0]["similarity"].as_f64().unwrap() - 1.0).abs() < 1e-5);
     assert_eq!(found[1]["nearest"].as_array().unwrap().len(), 3);
-    assert_eq!(found[0]["nearest"][1]["label"], "person4");
+    assert_eq!(found[0]["nearest"][1]["label"], "person10");
     let judged = told(&["search", &index, "--evaluate"]).remove(0);
-    assert_eq!((judged["queries"].as_u64(), judged["classes"].as_u64()), (Some(48), Some(6)));
+    assert_eq!((judged["queries"].as_u64(), judged["classes"].as_u64()), (Some(96), Some(12)));
     assert!(judged["recall_at_1"].as_f64().unwrap() > 0.9, "{judged}");
     // By default an index is in its run.
-    ocellus(&["index", run, data.join("person4").to_str().unwrap(), "--quiet"]).assert().success();
-    let found = told(&["search", run, &picture(4, 2), "--device", "gpu"]).remove(0);
+    ocellus(&["index", run, data.join("person10").to_str().unwrap(), "--quiet"]).assert().success();
+    let found = told(&["search", run, &picture(10, 2), "--device", "gpu"]).remove(0);
     assert_eq!((found["nearest"].as_array().unwrap().len(), &found["nearest"][0]["label"]), (8, &Value::Null));
 
-    let answer = told(&["verify", run, &picture(4, 0), &picture(4, 1)]).remove(0);
+    let answer = told(&["verify", run, &picture(10, 0), &picture(10, 1)]).remove(0);
     assert_eq!(answer["same"], true, "{answer}");
     let chosen = &evaluated["verification"]["at_threshold"];
     assert_eq!(answer["threshold"], chosen["threshold"]);
     assert_eq!(answer["false_accept_rate"], chosen["false_accept_rate"]);
-    let answer = told(&["verify", run, &picture(4, 0), &picture(5, 1)]).remove(0);
+    let answer = told(&["verify", run, &picture(10, 0), &picture(11, 1)]).remove(0);
     assert_eq!(answer["same"], false, "{answer}");
-    let answer = told(&["verify", run, &picture(4, 0), &picture(5, 1), "--threshold", "-1"]).remove(0);
+    let answer = told(&["verify", run, &picture(10, 0), &picture(11, 1), "--threshold", "-1"]).remove(0);
     assert_eq!((&answer["same"], &answer["false_accept_rate"]), (&Value::Bool(true), &Value::Null));
 
     // An index is of one network, and damage is told.
     let (other, _) = trained(&folder.path().join("other"), "cpu", &["--seed", "1"]);
-    let refused = ["search", &index, &picture(4, 2), "--run", other.to_str().unwrap()];
+    let refused = ["search", &index, &picture(10, 2), "--run", other.to_str().unwrap()];
     ocellus(&refused).assert().code(1).stderr(predicate::str::contains("made by another network"));
     let bytes = std::fs::read(&index).unwrap();
     std::fs::write(&index, &bytes[..bytes.len() / 2]).unwrap();
-    ocellus(&["search", &index, &picture(4, 2)]).assert().code(1).stderr(predicate::str::contains("damaged"));
+    ocellus(&["search", &index, &picture(10, 2)]).assert().code(1).stderr(predicate::str::contains("damaged"));
     ocellus(&["search", &at("none.st"), "x.png"]).assert().code(1).stderr(predicate::str::contains("ocellus index"));
     let unreadable = at("no.png");
     std::fs::write(&unreadable, "no picture").unwrap();
-    ocellus(&["verify", run, &picture(4, 0), &unreadable]).assert().code(1).stderr(predicate::str::contains("no.png"));
+    ocellus(&["verify", run, &picture(10, 0), &unreadable]).assert().code(1).stderr(predicate::str::contains("no.png"));
     let some = ["embed", run, &unreadable, &picture(0, 0), "--output", &at("one.npy")];
     ocellus(&some).assert().code(1).stderr(predicate::str::contains("1 of 2 images could not be read"));
     assert_eq!(ocellus::interop::npy::read(at("one.npy")).unwrap().array.shape.dims(), [1, 16]);
@@ -167,7 +168,7 @@ fn a_classifier_gives_vectors_but_knows_no_threshold() {
     assert_eq!(written["dimensions"], 32, "what the dense layer takes");
     let written = told(&["embed", &run, data.to_str().unwrap(), "--output", &output, "--layer", "conv2d"]).remove(0);
     assert_eq!(written["dimensions"], 8);
-    let pictures = ["person0/0.png", "person0/1.png"].map(|name| data.join(name).to_str().unwrap().to_owned());
+    let pictures = ["person00/0.png", "person00/1.png"].map(|name| data.join(name).to_str().unwrap().to_owned());
     let verify = ["verify", &run, &pictures[0], &pictures[1]];
     ocellus(&verify).assert().code(1).stderr(predicate::str::contains("has no threshold"));
     let answer = told(&[&verify[..], &["--threshold", "0.9"]].concat()).remove(0);

@@ -235,11 +235,11 @@ fn zoo_networks_have_the_published_number_of_parameters() {
     let convolutions = 640 + 73_856 + 295_168 + 590_080 + 1_180_160 + 2_359_808 + 1_049_088 + 2 * 1024;
     let reading = 2 * 787_456 + 131_328 + 2 * 525_312 + 512 * 37 + 37;
     assert_eq!(trained("crnn", [32, 100, 1], 37), convolutions + reading);
+    assert_eq!(convolutions + reading, 8_326_693);
     // Convolutions without biases between batch-norms; an LSTM both ways over 2 64 values of each column; a dense layer.
     let convolutions = 9 * (16 + 16 * 32 + 32 * 48 + 48 * 64) + 2 * (16 + 32 + 48 + 64);
     let reading = 2 * (4 * 64 * (128 + 64) + 4 * 64) + 128 * 11 + 11;
     assert_eq!(trained("crnn-small", [32, 100, 1], 11), convolutions + reading);
-    assert_eq!(convolutions + reading, 8_326_693);
     // 2 for each channel of the 20 batch-norms: 2 (5 64 + 5 128 + 5 256 + 5 512).
     assert_eq!(zoo::build("resnet18", [224, 224, 3], 1000).unwrap().summary().unwrap().untrained, 9600);
 }
@@ -271,7 +271,9 @@ fn networks_come_in_other_widths() {
         }
     }
     let error = |name: &str, width: f64| zoo::build_scaled(name, [224, 224, 3], 2, width).unwrap_err().to_string();
-    assert!(error("lenet", 0.5).contains("lenet is of one width; others can be set for vgg-small, resnet20"));
+    assert!(
+        error("lenet", 0.5).contains("lenet is of one width; others can be set for vgg-small, frame-cnn, resnet20")
+    );
     for width in [0.0, -1.0, 17.0, f64::NAN] {
         assert!(error("resnet20", width).contains("above 0 and at most 16"), "{width}");
     }
