@@ -124,6 +124,7 @@ fn a_report_tells_all_of_a_run() {
         "Certainty",
         "Worst mistakes",
         "Least certain",
+        "What decided",
         "What the network sees",
         "Data",
         "Speed",
