@@ -330,7 +330,7 @@ impl Train {
         let Some(path) = &kept.settings.init else { return Ok(fresh) };
         let Loaded { tensors, replaced, unexpected } = weights::load(path, &kept.model)?;
         if let Some(layer) = replaced {
-            common.say(format!("init     \"{layer}\" is missing or for other classes there: it starts anew"));
+            common.say(format!("init     \"{layer}\" is for other classes there, or missing: it starts anew"));
         }
         if !unexpected.is_empty() {
             common.say(format!("init     left out, as the network has no such: {}", unexpected.join(", ")));
