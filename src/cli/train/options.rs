@@ -47,10 +47,10 @@ pub(super) struct TaskOptions {
     /// arcface (a margin between classes, by angle) or triplet (between the hardest pictures of a batch).
     #[arg(long, value_name = "LOSS", help_heading = EMBED)]
     metric_loss: Option<MetricLoss>,
-    /// By how much classes are to be apart: radians for arcface (0.5), a distance for triplet (0.2).
+    /// By how much classes are to be apart: radians for arcface (0.3), a distance for triplet (0.2).
     #[arg(long, value_name = "X", help_heading = EMBED)]
     margin: Option<f32>,
-    /// By what arcface multiplies cosines; 32 by default.
+    /// By what arcface multiplies cosines; 16 by default.
     #[arg(long, value_name = "X", help_heading = EMBED)]
     scale: Option<f32>,
     /// Hold the last N classes out of training for validation, 0 for pictures of each class instead; by default a fifth of ten

@@ -36,7 +36,7 @@ impl MetricLoss {
     /// The margin where none is asked for: an angle in radians, or a distance.
     pub fn default_margin(self) -> f32 {
         match self {
-            Self::ArcFace => 0.5,
+            Self::ArcFace => 0.3,
             Self::Triplet => 0.2,
         }
     }
