@@ -31,10 +31,10 @@ pub use error::{Error, Result};
 
 /// What a program that trains a network needs.
 pub mod prelude {
-    pub use crate::data::{Augment, ImageFolder, Normalize, Seed, Splits};
+    pub use crate::data::{Augment, Image, ImageFolder, Normalize, Seed, Splits};
     pub use crate::device::Device;
     pub use crate::error::{Error, Result};
     pub use crate::nn::{Model, Sequential};
-    pub use crate::tasks::{Loss, Trainer};
-    pub use crate::train::{Adam, Optimizer, RmsProp, Sgd};
+    pub use crate::tasks::{Loss, PredictOptions, Trainer};
+    pub use crate::train::{Adam, Optimizer, RmsProp, Schedule, Sgd};
 }

@@ -126,11 +126,11 @@ fn a_trained_network_looks_at_the_mark() {
     assert!(done, "{error}");
     for method in ["grad-cam", "grad-cam++", "integrated-gradients", "smooth-grad", "occlusion"] {
         let args =
-            ["explain", "run", "data/across/[01]*.png", "--method", method, "--npy", "--curves", "--sanity", "--json"];
+            ["explain", "run", "data/across/0*.png", "--method", method, "--npy", "--curves", "--sanity", "--json"];
         let (done, lines, error) = ocellus(at, &[&args[..], &["--device", "cpu", "--out", method]].concat());
         assert!(done, "{error}");
         let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(lines.len(), 20);
+        assert_eq!(lines.len(), 10);
         let (mut inside, mut better, mut alike) = (0.0, 0, 0.0);
         for (i, line) in lines.iter().enumerate() {
             let map = ocellus::interop::npy::read(at.join(line["heatmap"].as_str().unwrap())).unwrap().array;
@@ -151,12 +151,12 @@ fn a_trained_network_looks_at_the_mark() {
             alike += number("sanity");
         }
         // Twice what an even map would have: the mark and its surroundings are 144 of 1024 pixels.
-        assert!(inside / 20.0 > 0.28, "{method}: {:.2} of the heat", inside / 20.0);
+        assert!(inside / 10.0 > 0.28, "{method}: {:.2} of the heat", inside / 10.0);
         // Not Grad-CAM++: it adds channels up, none of them with a minus, and so shows what stands out in any picture.
         if method == "grad-cam" {
-            assert!(alike / 20.0 < 0.8, "maps of random weights correlate by {:.2}", alike / 20.0);
+            assert!(alike / 10.0 < 0.8, "maps of random weights correlate by {:.2}", alike / 10.0);
         }
-        assert!(better > 15, "{method}: {better} of 20");
+        assert!(better > 7, "{method}: {better} of 10");
     }
     let views = ["explain", "run", "data/across/00.png", "--maps", "--filters", "--out", "views", "--device", "cpu"];
     let (done, _, error) = ocellus(at, &views);

@@ -11,7 +11,8 @@ use dicom_pixeldata::{
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 use dicom_transfer_syntax_registry::entries::EXPLICIT_VR_LITTLE_ENDIAN;
 
-use super::image::{Failure, Header, Image, MAX_BYTES, too_large};
+use super::decode::{Failure, MAX_BYTES, too_large};
+use super::image::{Header, Image};
 use super::jpeg;
 use super::window::{Levels, Window};
 

@@ -30,7 +30,7 @@ pub fn decode(bytes: &[u8], image: &mut Image) -> Option<()> {
     }
     decoder.set_options(options.jpeg_set_out_colorspace(color));
     let (width, height) = decoder.dimensions()?;
-    let bytes = decoder.output_buffer_size().filter(|&bytes| bytes as u64 <= super::image::MAX_BYTES)?;
+    let bytes = decoder.output_buffer_size().filter(|&bytes| bytes as u64 <= super::decode::MAX_BYTES)?;
     (image.size, image.channels) = ([height, width], channels);
     // Zeros, as the decoder may leave out pixels of a damaged file.
     image.pixels.clear();

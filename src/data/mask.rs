@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Image;
 use super::dataset::Region;
-use super::image::MAX_BYTES;
+use super::decode::MAX_BYTES;
 use super::window::Window;
 use crate::error::{Error, Result};
 

@@ -21,6 +21,7 @@ mod cache;
 mod canvas;
 mod cifar;
 mod dataset;
+mod decode;
 mod decoded;
 mod dicom;
 mod files;

@@ -9,14 +9,16 @@ mod pictures;
 pub mod read;
 mod run_task;
 pub mod segment;
+mod trainer;
 
 pub use autoencode::Autoencoder;
-pub use classify::{Classifier, Evaluation, Loss, Prediction, Run, Trainer};
+pub use classify::{Classifier, Evaluation, Prediction};
 pub use detect::Detector;
 pub use embed::Embedder;
 pub use read::Reader;
 pub use run_task::{Answer, PredictOptions, Refinement, RunTask};
 pub use segment::Segmenter;
+pub use trainer::{Loss, Run, Trainer};
 
 use std::path::Path;
 

@@ -197,6 +197,12 @@ pub struct PredictOptions {
     pub beam: usize,
 }
 
+impl Default for PredictOptions {
+    fn default() -> Self {
+        Self { top: 5, threshold: None, drawn: false, beam: 1 }
+    }
+}
+
 /// What is said of one picture.
 #[derive(Clone, Debug, Default)]
 pub struct Answer {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::image::MAX_BYTES;
+use super::decode::MAX_BYTES;
 use super::split::{Part, Splits};
 use super::{Annotation, BoundingBox, Dataset, Sample, Source, files};
 use crate::error::{Error, Result};

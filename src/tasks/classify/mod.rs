@@ -18,7 +18,6 @@ mod run_task;
 mod scores;
 mod suspects;
 mod trade_offs;
-mod trainer;
 
 use std::collections::BTreeMap;
 
@@ -32,7 +31,6 @@ pub use metrics::{ClassMetrics, Confusion, Metrics};
 pub use scores::{OperatingPoint, Scores};
 pub use suspects::Suspect;
 pub use trade_offs::{TradeOff, Virtue};
-pub use trainer::{Loss, Run, Trainer};
 
 use super::pictures::pictures;
 use crate::data::{Batch, Canvas, Mixes, Normalization, Seed};

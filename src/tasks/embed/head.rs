@@ -11,7 +11,7 @@ const DIRECTION: &str = "direction";
 /// the classes' directions beside it.
 ///
 /// Errors: if the network does not end in a layer for classes.
-pub(super) fn network(classifier: &Model, classes: usize, options: &Options) -> Result<Model> {
+pub fn network(classifier: &Model, classes: usize, options: &Options) -> Result<Model> {
     let mut model = classifier.without_head()?.pooled()?;
     let name = |layer: &crate::nn::LayerSpec| layer.name.clone();
     let features = model.layers().last().map(name).ok_or_else(|| Error::config("the network has no layers"))?;

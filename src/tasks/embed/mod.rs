@@ -21,6 +21,7 @@ mod verification;
 use serde::Serialize;
 
 pub use embeddings::Embeddings;
+pub use head::network;
 pub(crate) use head::{directions, features};
 pub use index::{Index, Origin};
 pub use loss::MetricLoss;

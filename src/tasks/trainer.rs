@@ -1,8 +1,10 @@
 use std::num::NonZero;
 use std::sync::Arc;
 
-use super::{Classifier, Evaluation, canvas};
-use crate::data::{Augment, Cache, Dataset, Images, Loader, LoaderOptions, Normalize, Sampling, Seed, Splits};
+use super::{Answer, Classifier, PredictOptions, RunTask};
+use crate::data::{
+    Augment, Cache, Dataset, Image, Images, Loader, LoaderOptions, Normalization, Normalize, Sampling, Seed, Splits,
+};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::graph::Value;
@@ -18,9 +20,9 @@ pub enum Loss {
     CategoricalCrossEntropy,
 }
 
-/// Trains a classifier from Rust; the command `train` does the same with a run folder.
+/// Trains a network from Rust; the command `train` does the same with a run folder.
 ///
-/// Defaults: Adam at learning rate 0.001, 10 epochs, batches of 32, no augmentation, pixels normalised by the training
+/// Defaults: Adam at a constant learning rate of 0.001, 10 epochs, batches of 32, no augmentation, pixels normalised by the training
 /// set's mean and standard deviation, decoded pictures kept as [`Cache::Auto`] says, seed 0.
 pub struct Trainer {
     model: Model,
@@ -28,6 +30,7 @@ pub struct Trainer {
     loss: Option<Loss>,
     optimizer: Optimizer,
     learning_rate: Option<f64>,
+    schedule: Schedule,
     epochs: u64,
     batch_size: NonZero<usize>,
     augment: Augment,
@@ -46,6 +49,7 @@ impl Trainer {
             loss: None,
             optimizer: Optimizer::Adam(Default::default()),
             learning_rate: None,
+            schedule: Schedule::Constant,
             epochs: 10,
             batch_size: NonZero::new(32).expect("32 is not 0"),
             augment: Augment::default(),
@@ -71,6 +75,12 @@ impl Trainer {
     /// The learning rate; otherwise the one usual for the optimizer.
     pub fn learning_rate(mut self, rate: f64) -> Self {
         self.learning_rate = Some(rate);
+        self
+    }
+
+    /// How the learning rate changes.
+    pub fn schedule(mut self, schedule: Schedule) -> Self {
+        self.schedule = schedule;
         self
     }
 
@@ -116,87 +126,115 @@ impl Trainer {
         self
     }
 
-    /// Trains on `data.train`, measuring on `data.val` after each epoch.
+    /// Trains a classifier on `data.train`, measuring on `data.val` after each epoch.
     ///
     /// Errors: if the network does not fit the data, no picture can be read, training diverges, or the device fails.
     pub fn fit(self, data: &Splits) -> Result<Run> {
+        let (loss, mixes) = (self.loss, self.augment.mixes_images());
+        self.fit_task(data, |model, classes, normalization| {
+            let classifier = Classifier { mixes, ..Classifier::new(model, classes, normalization)? };
+            expect_loss(loss, &classifier)?;
+            Ok(classifier)
+        })
+    }
+
+    /// As [`Trainer::fit`], for any task: `make` makes it of the network, the classes and the normalisation. Data are opened by the
+    /// task's own [`RunTask::open`].
+    ///
+    /// Errors: as there.
+    pub fn fit_task<T: RunTask>(
+        self,
+        data: &Splits,
+        make: impl Fn(Model, Vec<String>, Normalization) -> Result<T>,
+    ) -> Result<Run<T>> {
+        let make = |normalization| make(self.model.clone(), data.train.classes.clone(), normalization);
+        let undetermined = Normalization { mean: vec![0.0; self.model.input[2]], std: vec![1.0; self.model.input[2]] };
+        let canvas = make(undetermined)?.canvas();
         let parts = Splits { test: Dataset::default(), ..data.clone() };
-        let parts = Images::load_splits(parts, canvas(&self.model), self.cache, &|| Ok(()))?;
+        let parts = Images::load_splits(parts, canvas, self.cache, &|| Ok(()))?;
         let [train, val, _] = parts.map(|part| part.map(Arc::new));
         let train = train.ok_or_else(|| Error::config("there are no training images"))?;
-        let normalization = train.normalization(self.normalize);
-        let mut classifier = Classifier::new(self.model.clone(), data.train.classes.clone(), normalization)?;
-        classifier.mixes = self.augment.mixes_images();
-        self.expect_loss(&classifier)?;
-        let mut session = Session::new(classifier, &self.device, Some(self.optimizer.update()), self.seed.0 as u32)?;
-        let initial = self.model.initialize(self.seed)?;
-        session.weights().set(|name| initial.get(name))?;
+        let task = make(train.normalization(self.normalize))?;
+        let targets = |images: &Arc<Images>| task.targets(images);
         let options = LoaderOptions {
             batch_size: self.batch_size,
             shuffle: self.shuffle,
             sampling: Sampling::Natural,
             augment: self.augment,
-            targets: None,
+            targets: targets(&train)?,
             seed: self.seed,
             workers: None,
         };
-        let steady = LoaderOptions { batch_size: self.batch_size, ..LoaderOptions::default() };
+        let measured = |images: Arc<Images>| -> Result<Loader> {
+            let targets = targets(&images)?;
+            Ok(Loader::new(images, LoaderOptions { batch_size: self.batch_size, targets, ..LoaderOptions::default() }))
+        };
+        let val = val.map(measured).transpose()?;
         let plan = Plan {
             epochs: self.epochs,
             learning_rate: self.learning_rate.unwrap_or(self.optimizer.default_learning_rate()),
-            schedule: Schedule::Constant,
+            schedule: self.schedule,
             warmup: 0,
             patience: None,
             max_steps: None,
             max_time: None,
             until: None,
         };
-        let val = val.map(|images| Loader::new(images, steady));
+        let mut session = Session::new(task, &self.device, Some(self.optimizer.update()), self.seed.0 as u32)?;
+        let initial = self.model.initialize(self.seed)?;
+        session.weights().set(|name| initial.get(name))?;
         let train = Loader::new(train, options);
-        let mut progress = Progress::default();
-        let history = fit(&mut session, &train, val.as_ref(), &plan, &mut progress, &mut Quiet)?;
+        let history = fit(&mut session, &train, val.as_ref(), &plan, &mut Progress::default(), &mut Quiet)?;
         Ok(Run { session, cache: self.cache, history })
-    }
-
-    fn expect_loss(&self, classifier: &Classifier) -> Result<()> {
-        let graph = classifier.inference_graph(1)?;
-        let output: Value = graph.outputs()[1].1;
-        let found = match graph.shape(output).last() {
-            1 => Loss::BinaryCrossEntropy,
-            _ => Loss::CategoricalCrossEntropy,
-        };
-        match self.loss {
-            Some(wanted) if wanted != found => {
-                Err(Error::config(format!("{wanted:?} was asked for, but the network's last layer needs {found:?}")))
-            }
-            _ => Ok(()),
-        }
     }
 }
 
-/// A trained classifier.
-pub struct Run {
-    session: Session<Classifier>,
+fn expect_loss(wanted: Option<Loss>, classifier: &Classifier) -> Result<()> {
+    let graph = classifier.inference_graph(1)?;
+    let output: Value = graph.outputs()[1].1;
+    let found = match graph.shape(output).last() {
+        1 => Loss::BinaryCrossEntropy,
+        _ => Loss::CategoricalCrossEntropy,
+    };
+    match wanted {
+        Some(wanted) if wanted != found => {
+            Err(Error::config(format!("{wanted:?} was asked for, but the network's last layer needs {found:?}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A trained network and its task.
+pub struct Run<T: Task = Classifier> {
+    session: Session<T>,
     cache: Cache,
     history: Vec<EpochReport>,
 }
 
-impl Run {
+impl<T: RunTask> Run<T> {
     /// One report an epoch.
     pub fn history(&self) -> &[EpochReport] {
         &self.history
     }
 
     /// The network on its device.
-    pub fn session(&mut self) -> &mut Session<Classifier> {
+    pub fn session(&mut self) -> &mut Session<T> {
         &mut self.session
     }
 
     /// Measures on a set.
     ///
     /// Errors: if no picture can be read, or the device fails.
-    pub fn evaluate(&mut self, data: &Dataset) -> Result<Evaluation> {
-        let images = Images::load(data.clone(), self.session.task().canvas(), self.cache, &|| Ok(()))?;
-        self.session.evaluate(&Loader::new(Arc::new(images), LoaderOptions::default()))
+    pub fn evaluate(&mut self, data: &Dataset) -> Result<T::Evaluation> {
+        let images = Arc::new(Images::load(data.clone(), self.session.task().canvas(), self.cache, &|| Ok(()))?);
+        let targets = self.session.task().targets(&images)?;
+        self.session.evaluate(&Loader::new(images, LoaderOptions { targets, ..LoaderOptions::default() }))
+    }
+
+    /// What the network says of pictures, given in their own size.
+    ///
+    /// Errors: if the device fails.
+    pub fn predict(&mut self, images: Vec<Image>, options: &PredictOptions) -> Result<Vec<Answer>> {
+        T::predict(&mut self.session, images, options)
     }
 }
