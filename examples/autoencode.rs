@@ -15,7 +15,7 @@ fn main() -> Result<()> {
     let options = toml::Table::from_iter([("normal".to_owned(), "3".into())]);
     let data = Autoencoder::open(Path::new(SAMPLES), &options)?;
     println!("{} pictures of a 3; {} of all digits to judge", data.train.len(), data.test.len());
-    let model = zoo::build_scaled("autoencoder", [28, 28, 1], 1, 0.5)?;
+    let model = zoo::build_scaled("vae", [28, 28, 1], 1, 0.5)?;
     let mut run = Trainer::new(model, &Device::auto()?)
         .normalize(Normalize::Unit)
         .schedule(Schedule::Cosine)

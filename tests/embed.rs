@@ -124,6 +124,22 @@ fn a_run_embeds_indexes_searches_and_verifies() {
     let judged = told(&["search", &index, "--evaluate"]).remove(0);
     assert_eq!((judged["queries"].as_u64(), judged["classes"].as_u64()), (Some(96), Some(12)));
     assert!(judged["recall_at_1"].as_f64().unwrap() > 0.9, "{judged}");
+    // Of so few all are found without looking at all.
+    let approximate = at("trees.safetensors");
+    let make = ["index", run, data.to_str().unwrap(), "--output", &approximate, "--approximate"];
+    assert_eq!(told(&make).remove(0)["trees"], at("trees.trees").as_str());
+    let find = ["search", &approximate, &picture(10, 2), &picture(0, 0), "--top", "3"];
+    let places = |found: &[Value]| -> Vec<Value> {
+        found.iter().flat_map(|f| f["nearest"].as_array().unwrap()).map(|near| near["path"].clone()).collect()
+    };
+    assert_eq!(places(&told(&find)), places(&found));
+    assert_eq!(told(&[&find[..], &["--exact"]].concat()), found);
+    let file = Path::new(&at("trees.trees")).join("data.mdb");
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+    ocellus(&find).assert().code(1).stderr(predicate::str::contains("trees.trees: is damaged"));
+    assert_eq!(told(&make[..5]).remove(0)["trees"], Value::Null);
+    assert!(!Path::new(&at("trees.trees")).exists());
     // By default an index is in its run.
     ocellus(&["index", run, data.join("person10").to_str().unwrap(), "--quiet"]).assert().success();
     let found = told(&["search", run, &picture(10, 2), "--device", "gpu"]).remove(0);

@@ -32,7 +32,7 @@ pub(super) struct TaskOptions {
     /// Cut pictures into tiles of --image-size instead of resizing them: for large ones with small things.
     #[arg(long, help_heading = SEGMENT)]
     tiles: bool,
-    /// What is minimised of the pictures made again: mse, mae or bce (which is the default of variational networks).
+    /// What is minimised of the pictures made again: bce (the default), mse or mae.
     #[arg(long, value_name = "LOSS", help_heading = AUTOENCODE)]
     reconstruction_loss: Option<ReconstructionLoss>,
     /// The class that is normal: it alone is trained on, and all others are anomalies to be found.

@@ -78,9 +78,7 @@ impl Autoencoder {
             let message = format!("makes {found} of pictures {wanted}: take autoencoder or vae, or end in a picture");
             return Err(Error::shape("network", message));
         }
-        let variational = self.model.layers().iter().any(|spec| spec.layer.type_name() == "sampling");
-        let usual = if variational { ReconstructionLoss::Bce } else { ReconstructionLoss::Mse };
-        match self.options.loss.unwrap_or(usual) {
+        match self.options.loss {
             ReconstructionLoss::Mse => ops::mean_squared_error(graph, built.output, originals),
             ReconstructionLoss::Mae => ops::mean_absolute_error(graph, built.output, originals),
             ReconstructionLoss::Bce => match built.logits {

@@ -8,9 +8,8 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// What is minimised; otherwise the squared error, or of a variational network, whose result is a distribution, the
-    /// cross-entropy.
-    pub loss: Option<ReconstructionLoss>,
+    /// What is minimised.
+    pub loss: ReconstructionLoss,
     /// The class that is trained on; the others are anomalies.
     pub normal: Option<String>,
     /// Standard deviation of the noise that is added to pictures and should be taken away; 1 is the way from black to white.
@@ -18,14 +17,16 @@ pub struct Options {
 }
 
 /// How far a picture made again is from what it should be, as a mean over its pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReconstructionLoss {
     /// Squared difference.
     Mse,
     /// Difference.
     Mae,
-    /// Cross-entropy, each value taken for a probability of white.
+    /// Cross-entropy, each value taken for a probability of white. Its gradient does not fade where a sigmoid has gone to black too
+    /// soon, as those of the others do.
+    #[default]
     Bce,
 }
 

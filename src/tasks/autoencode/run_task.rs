@@ -25,7 +25,8 @@ impl RunTask for Autoencoder {
         data::open_part(path, part, Options::read(options)?.normal.as_deref())
     }
 
-    /// Pictures from 0 to 1, as the network gives them, and unchanged.
+    /// Pictures from 0 to 1, as the network gives them, and unchanged. Anomalies are told best by a code that is a distribution: a
+    /// plain one makes them again nearly as well as what it learned from.
     fn suggest(settings: &mut Settings, model: Option<&str>, _probe: Probe, pictures: usize) {
         const STEPS: u64 = 4000;
         settings.normalize = Normalize::Unit;
@@ -33,7 +34,8 @@ impl RunTask for Autoencoder {
         settings.schedule = Schedule::Cosine;
         settings.epochs = (STEPS / pictures.div_ceil(settings.batch_size).max(1) as u64).clamp(5, 100);
         if model.is_none() {
-            settings.model = "autoencoder".to_owned();
+            let normal = settings.options.contains_key("normal");
+            settings.model = if normal { "vae" } else { "autoencoder" }.to_owned();
         }
     }
 

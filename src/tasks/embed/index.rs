@@ -1,6 +1,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use super::Embeddings;
 use crate::error::{Error, Result};
 use crate::interop::safetensors::{self, Texts};
@@ -23,7 +25,7 @@ pub struct Index {
 }
 
 /// The network that made an index: a picture that is looked for must go through the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// Its run folder.
     pub run: String,

@@ -16,6 +16,7 @@ mod retrieval;
 mod run_task;
 mod search;
 mod threshold;
+pub(crate) mod trees;
 mod verification;
 
 use serde::Serialize;
@@ -30,6 +31,7 @@ pub use retrieval::Retrieval;
 pub(crate) use run_task::embed;
 pub use search::{Hit, Search};
 pub use threshold::Threshold;
+pub use trees::Trees;
 pub use verification::{OperatingPoint, Pairs, TrueAccepts, Verification};
 
 use crate::data::{Batch, Normalization, Sampling};
