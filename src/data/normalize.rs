@@ -91,7 +91,7 @@ impl Normalization {
         bytes.iter().zip(of).map(|(&byte, (mean, std))| (f32::from(byte) / 255.0 - mean) / std).collect()
     }
 
-    fn uniform(channels: usize, mean: f32, std: f32) -> Self {
+    pub(crate) fn uniform(channels: usize, mean: f32, std: f32) -> Self {
         Self { mean: vec![mean; channels], std: vec![std; channels] }
     }
 }

@@ -148,25 +148,24 @@ impl Trainer {
         make: impl Fn(Model, Vec<String>, Normalization) -> Result<T>,
     ) -> Result<Run<T>> {
         let make = |normalization| make(self.model.clone(), data.train.classes.clone(), normalization);
-        let undetermined = Normalization { mean: vec![0.0; self.model.input[2]], std: vec![1.0; self.model.input[2]] };
-        let canvas = make(undetermined)?.canvas();
+        // What pictures are brought to does not depend on how they are normalised, which is known once they are read.
+        let canvas = make(Normalization::uniform(self.model.input[2], 0.0, 1.0))?.canvas();
         let parts = Splits { test: Dataset::default(), ..data.clone() };
         let parts = Images::load_splits(parts, canvas, self.cache, &|| Ok(()))?;
         let [train, val, _] = parts.map(|part| part.map(Arc::new));
         let train = train.ok_or_else(|| Error::config("there are no training images"))?;
         let task = make(train.normalization(self.normalize))?;
-        let targets = |images: &Arc<Images>| task.targets(images);
         let options = LoaderOptions {
             batch_size: self.batch_size,
             shuffle: self.shuffle,
             sampling: Sampling::Natural,
             augment: self.augment,
-            targets: targets(&train)?,
+            targets: task.targets(&train)?,
             seed: self.seed,
             workers: None,
         };
         let measured = |images: Arc<Images>| -> Result<Loader> {
-            let targets = targets(&images)?;
+            let targets = task.targets(&images)?;
             Ok(Loader::new(images, LoaderOptions { batch_size: self.batch_size, targets, ..LoaderOptions::default() }))
         };
         let val = val.map(measured).transpose()?;

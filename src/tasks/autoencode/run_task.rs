@@ -34,7 +34,8 @@ impl RunTask for Autoencoder {
         settings.schedule = Schedule::Cosine;
         settings.epochs = (STEPS / pictures.div_ceil(settings.batch_size).max(1) as u64).clamp(5, 100);
         if model.is_none() {
-            let normal = settings.options.contains_key("normal");
+            // Wrong options are told when they are read for good.
+            let normal = Options::read(&settings.options).is_ok_and(|options| options.normal.is_some());
             settings.model = if normal { "vae" } else { "autoencoder" }.to_owned();
         }
     }

@@ -48,7 +48,7 @@ const TREES: &str = "trees";
 const PATHS: &str = "paths";
 
 impl Trees {
-    /// How many pictures make an index that is better searched so: below, an exact search takes less than a second.
+    /// From so many pictures on an index gets them unasked.
     pub const WORTHWHILE: usize = 1_000_000;
     /// How many times more vectors are looked at than are wanted, in each tree.
     const EFFORT: usize = 15;
@@ -57,14 +57,17 @@ impl Trees {
 
     /// Makes them of an index, in `folder`, which is replaced as a whole or left as it was. `cancelled` is asked now and then.
     ///
-    /// Errors: if the folder cannot be written, or it was cancelled.
+    /// Errors: if the folder cannot be written; [`Error::Interrupted`] if it was cancelled.
     pub fn build(folder: &Path, index: &Index, seed: Seed, cancelled: impl Fn() -> bool + Sync + Send) -> Result<()> {
         let failed = |e: &dyn std::fmt::Display| Error::format(folder, format!("could not be made: {e}"));
         let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let made = tempfile::tempdir_in(parent).map_err(|e| Error::io("write to", parent, e))?;
         let space = 4 * size_of_val(index.embeddings.vectors.as_slice()) + 1024 * index.paths.len() + (64 << 20);
         let env = open(made.path(), space, EnvFlags::empty()).map_err(|e| failed(&e))?;
-        write(&env, index, seed, cancelled).map_err(|e| failed(&e))?;
+        write(&env, index, seed, cancelled).map_err(|e| match e {
+            arroy::Error::BuildCancelled => Error::Interrupted,
+            e => failed(&e),
+        })?;
         env.prepare_for_closing().wait();
         let file = made.path().join(FILE);
         let about = About {
@@ -79,7 +82,7 @@ impl Trees {
         let path = made.path().join(ABOUT);
         atomic::write(&path, text.as_bytes()).map_err(|e| Error::io("write", &path, e))?;
         remove(folder)?;
-        fs::rename(made.keep(), folder).map_err(|e| Error::io("write", folder, e))
+        fs::rename(made.path(), folder).map_err(|e| Error::io("write", folder, e))
     }
 
     /// Opens a folder of them.
@@ -125,7 +128,7 @@ impl Trees {
         &self.about.origin
     }
 
-    /// As [`Search::nearest`](super::Search::nearest), but some of the nearest may be missed: a few in a thousand.
+    /// As [`Search::nearest`](super::Search::nearest), but some of the nearest may be missed.
     ///
     /// Errors: if a vector has another length, or the file is damaged.
     pub fn nearest(&self, queries: &[f32], top: usize) -> Result<Vec<Vec<Hit>>> {
@@ -269,8 +272,8 @@ mod tests {
     fn damage_and_cancelling_are_told() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("index.trees");
-        let error = Trees::build(&folder, &index(500), Seed(0), || true).unwrap_err().to_string();
-        assert!(error.contains("cancelled") && dir.path().read_dir().unwrap().count() == 0, "{error}");
+        let outcome = Trees::build(&folder, &index(500), Seed(0), || true);
+        assert!(matches!(outcome, Err(Error::Interrupted)) && dir.path().read_dir().unwrap().count() == 0);
         Trees::build(&folder, &index(500), Seed(0), || false).unwrap();
         let file = folder.join(FILE);
         let bytes = fs::read(&file).unwrap();
