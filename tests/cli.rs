@@ -267,13 +267,20 @@ fn a_run_ends_when_its_time_is_up_and_takes_more() {
         let table = fs::read_to_string(folder.path().join(run).join("metrics.csv")).unwrap();
         table.lines().skip(1).map(|line| line.split(',').nth(1).unwrap().parse::<u64>().unwrap()).collect::<Vec<_>>()
     };
-    let short = ["--epochs", "100000", "--max-time", "300ms", "--out", "short"];
+    let rates = |run: &str| {
+        let table = fs::read_to_string(folder.path().join(run).join("metrics.csv")).unwrap();
+        table.lines().skip(1).map(|line| line.split(',').nth(3).unwrap().parse::<f64>().unwrap()).collect::<Vec<_>>()
+    };
+    let short =
+        ["--epochs", "100000", "--max-time", "300ms", "--schedule", "cosine", "--lr", "0.001", "--out", "short"];
     let output = train(folder.path(), short).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("the time is up"), "{text}");
     assert!(folder.path().join("short/report.html").is_file());
     let steps = epochs("short");
     assert!((1..100_000).contains(&steps.len()), "{steps:?}");
+    // By the steps alone, hardly any of 100,000 epochs has gone by.
+    assert!(*rates("short").last().unwrap() < 0.00099, "{:?}", rates("short"));
     // The last epoch may have been cut short; the next begins anew.
     let last = *steps.last().unwrap();
     stdout(ocellus(folder.path()).args(["train", "--resume", "short", "--max-time", "1h", "--epochs"]).args([

@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -21,7 +22,7 @@ pub struct Plan {
     pub patience: Option<u64>,
     /// Steps after which to stop.
     pub max_steps: Option<u64>,
-    /// Time after which to stop, earlier parts of a resumed run included.
+    /// Time after which to stop, earlier parts of a resumed run included; the schedule comes to its end by then.
     pub max_time: Option<Duration>,
     /// Epochs after which to pause: the schedule goes on to the end.
     pub until: Option<u64>,
@@ -61,9 +62,10 @@ impl Plan {
         (self.epochs * per_epoch).min(self.max_steps.unwrap_or(u64::MAX))
     }
 
-    /// The learning rate of a step, counted from 1.
-    pub fn rate(&self, step: u64, per_epoch: u64) -> f64 {
-        self.learning_rate * self.schedule.factor(step - 1, self.steps(per_epoch), self.warmup)
+    /// The learning rate of a step, counted from 1, after so many seconds.
+    pub fn rate(&self, step: u64, per_epoch: u64, seconds: f64) -> f64 {
+        let spent = self.max_time.map_or(0.0, |most| (seconds / most.as_secs_f64()).min(1.0));
+        self.learning_rate * self.schedule.factor(step - 1, self.steps(per_epoch), self.warmup, spent)
     }
 }
 
@@ -178,11 +180,14 @@ pub fn fit<T: Task>(
 ) -> Result<Vec<EpochReport>> {
     let steps_per_epoch = train.batches() as u64;
     let steps = plan.steps(steps_per_epoch);
-    let rate = |step: u64| plan.rate(step, steps_per_epoch);
     let earlier = progress.seconds;
     let start = Instant::now();
+    let spent = || earlier + start.elapsed().as_secs_f64();
+    // Results come some steps later.
+    let mut rates = VecDeque::new();
+    let mut learning_rate = plan.rate(progress.step.max(1), steps_per_epoch, earlier);
     let mut reports = Vec::new();
-    let in_time = || plan.max_time.is_none_or(|most| earlier + start.elapsed().as_secs_f64() < most.as_secs_f64());
+    let in_time = || plan.max_time.is_none_or(|most| spent() < most.as_secs_f64());
     let idle = |p: &Progress| p.best.map_or(0, |best| p.epoch - best.epoch);
     let patient = |p: &Progress| plan.patience.is_none_or(|most| idle(p) < most);
     // An epoch may have had its last step, but not its end.
@@ -197,12 +202,17 @@ pub fn fit<T: Task>(
             let index = step - first;
             StepOf { epoch: epoch + 1, epochs: plan.epochs, index, steps: steps_per_epoch, waited }
         };
-        let take = |progress: &mut Progress, results: Vec<StepResult>, waited, observer: &mut dyn Observer<T>| {
+        let mut take = |progress: &mut Progress,
+                        rates: &mut VecDeque<f64>,
+                        results: Vec<StepResult>,
+                        waited,
+                        observer: &mut dyn Observer<T>| {
             for result in results {
+                learning_rate = rates.pop_front().unwrap_or(learning_rate);
                 let first = *progress.first_loss.get_or_insert(result.loss);
-                expect_sane(&result, first, rate(result.step))?;
+                expect_sane(&result, first, learning_rate)?;
                 progress.sums.add(&result);
-                observer.step(&result, rate(result.step), of(result.step, waited))?;
+                observer.step(&result, learning_rate, of(result.step, waited))?;
             }
             Ok::<(), Error>(())
         };
@@ -210,20 +220,22 @@ pub fn fit<T: Task>(
         let mut batches = train.epoch_from(epoch, (progress.step - first) as usize);
         while progress.step < steps && (progress.step == first || in_time()) {
             let Some(batch) = batches.next() else { break };
-            let results = session.train(&batch?, progress.step + 1, rate(progress.step + 1))?;
+            let rate = plan.rate(progress.step + 1, steps_per_epoch, spent());
+            rates.push_back(rate);
+            let results = session.train(&batch?, progress.step + 1, rate)?;
             progress.step += 1;
-            take(progress, results, batches.waited(), observer)?;
+            take(progress, &mut rates, results, batches.waited(), observer)?;
             let interrupted = observer.interrupted();
             if interrupted || observer.wants_checkpoint() {
-                take(progress, session.results(0)?, batches.waited(), observer)?;
-                progress.seconds = earlier + start.elapsed().as_secs_f64();
+                take(progress, &mut rates, session.results(0)?, batches.waited(), observer)?;
+                progress.seconds = spent();
                 observer.checkpoint(session, progress)?;
             }
             if interrupted {
                 return Err(Error::Interrupted);
             }
         }
-        take(progress, session.results(0)?, batches.waited(), observer)?;
+        take(progress, &mut rates, session.results(0)?, batches.waited(), observer)?;
         let seconds = epoch_start.elapsed().as_secs_f64().max(1e-9);
         let waiting = batches.waited().as_secs_f64() / seconds;
         drop(batches);
@@ -232,7 +244,7 @@ pub fn fit<T: Task>(
         let val = val.map(|v| session.validate(v)).transpose()?.map(|e| T::summary(&e));
         progress.epoch += 1;
         progress.first = Some(progress.step);
-        progress.seconds = earlier + start.elapsed().as_secs_f64();
+        progress.seconds = spent();
         let (score, loss) = val.map_or((-train_summary.loss, train_summary.loss), |v| (v.metric, v.loss));
         let best = progress.best.is_none_or(|b| score > b.score || (score == b.score && loss < b.loss));
         if best {
@@ -242,7 +254,7 @@ pub fn fit<T: Task>(
             epoch: progress.epoch,
             step: progress.step,
             seconds: progress.seconds,
-            learning_rate: rate(progress.step),
+            learning_rate,
             train: train_summary,
             val,
             images_per_s: samples as f64 / seconds,
@@ -252,7 +264,7 @@ pub fn fit<T: Task>(
         observer.epoch(&report, session, progress)?;
         reports.push(report);
     }
-    progress.seconds = earlier + start.elapsed().as_secs_f64();
+    progress.seconds = spent();
     Ok(reports)
 }
 

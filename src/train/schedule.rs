@@ -28,12 +28,15 @@ pub enum Schedule {
 impl Schedule {
     const ALL: [Self; 5] = [Self::Constant, Self::Step, Self::Exponential, Self::Cosine, Self::OneCycle];
 
-    /// The factor at `step`, counted from 0, of `steps`; over the first `warmup` steps it rises linearly from near 0.
-    pub fn factor(self, step: u64, steps: u64, warmup: u64) -> f64 {
+    /// The factor at `step`, counted from 0, of `steps`; over the first `warmup` steps it rises linearly from near 0. Where more
+    /// than that share of the time has been `spent`, the schedule goes by it, so that it comes to its end in time.
+    ///
+    /// Source: Li, Yumer & Ramanan, Budgeted Training, 2020, <https://arxiv.org/abs/1905.04753>.
+    pub fn factor(self, step: u64, steps: u64, warmup: u64, spent: f64) -> f64 {
         if step < warmup {
             return (step + 1) as f64 / (warmup + 1) as f64;
         }
-        let done = (step - warmup) as f64 / steps.saturating_sub(warmup).max(1) as f64;
+        let done = ((step - warmup) as f64 / steps.saturating_sub(warmup).max(1) as f64).max(spent);
         match self {
             Self::Constant => 1.0,
             Self::Step if done < 0.5 => 1.0,
@@ -80,7 +83,7 @@ mod tests {
 
     #[test]
     fn schedules_pass_through_their_known_points() {
-        let at = |s: Schedule, step| s.factor(step, 1000, 0);
+        let at = |s: Schedule, step| s.factor(step, 1000, 0, 0.0);
         assert_eq!(at(Schedule::Constant, 999), 1.0);
         assert_eq!([0, 500, 750].map(|i| at(Schedule::Step, i)), [1.0, 0.1, 0.01]);
         assert!((at(Schedule::Exponential, 500) - 0.1).abs() < 1e-12);
@@ -91,8 +94,16 @@ mod tests {
     }
 
     #[test]
+    fn a_schedule_goes_by_the_time_where_that_is_shorter() {
+        let at = |step, spent| Schedule::Cosine.factor(step, 1000, 0, spent);
+        assert_eq!(at(100, 0.5), at(500, 0.0));
+        assert_eq!(at(100, 0.05), at(100, 0.0));
+        assert_eq!(at(100, 1.0), 0.0);
+    }
+
+    #[test]
     fn warm_up_rises_to_the_schedule() {
-        let factors: Vec<f64> = (0..5).map(|i| Schedule::Constant.factor(i, 100, 4)).collect();
+        let factors: Vec<f64> = (0..5).map(|i| Schedule::Constant.factor(i, 100, 4, 0.0)).collect();
         assert_eq!(factors, [0.2, 0.4, 0.6, 0.8, 1.0]);
     }
 }

@@ -20,7 +20,7 @@ use clap::Args;
 
 pub(super) use find_lr::FindLr;
 pub(super) use sets::{open_data, validation_part};
-pub(super) use settings::{image_size, is_file, open_model, plain_settings, refuse_width};
+pub(super) use settings::{image_size, is_file, open_model, plain_settings, refuse_width, suggested};
 pub(super) use tune::Tune;
 
 use batch::BatchSize;
@@ -57,7 +57,8 @@ pub(super) struct Train {
     task: Option<String>,
     /// Start from these weights instead of random ones: safetensors, a state dictionary of PyTorch (.pth, .pt) under
     /// torchvision's or timm's names, or Keras's (.keras, .h5); hf://OWNER/NAME fetches them. A last layer for other classes
-    /// starts anew.
+    /// starts anew, as do layers at the end that are missing there. Pictures are normalised as they were for them, where that is
+    /// known.
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
     /// Leave layers or parameters of this name as they are; `*` stands for anything. May be repeated.
@@ -126,7 +127,7 @@ pub(super) struct Train {
     /// Hounsfield units.
     #[arg(long, value_name = "LOW:HIGH|auto|full|file", allow_hyphen_values = true)]
     window: Option<Window>,
-    /// unit (0 to 1), dataset (by the training set's mean and standard deviation), imagenet, symmetric (-1 to 1), or none.
+    /// How bytes become numbers: unit (0 to 1), dataset (by the training set's mean and standard deviation), imagenet, symmetric (-1 to 1), or none.
     #[arg(long, value_name = "MODE")]
     normalize: Option<String>,
     /// none, light, standard, strong, randaugment, or a TOML file.
@@ -167,8 +168,8 @@ pub(super) struct Train {
     /// Stop after this many steps.
     #[arg(long, value_name = "N")]
     max_steps: Option<u64>,
-    /// Stop after this time, for instance 30m or 2h: with what was learned by then, whether or not the schedule has come to its
-    /// end. A search begins no more trials then.
+    /// Stop after this time, for instance 30m or 2h, with what was learned by then; the learning rate comes to the end of its
+    /// schedule in time. A search begins no more trials then.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     max_time: Option<Duration>,
     /// Keep the state this often within long epochs, for instance 30s or 10m; it is kept after each epoch in any case.
@@ -329,8 +330,14 @@ impl Train {
         let fresh = kept.model.initialize(Seed(kept.settings.seed))?;
         let Some(path) = &kept.settings.init else { return Ok(fresh) };
         let Loaded { tensors, replaced, unexpected } = weights::load(path, &kept.model)?;
-        if let Some(layer) = replaced {
-            common.say(format!("init     \"{layer}\" is for other classes there, or missing: it starts anew"));
+        if let [first, more @ ..] = replaced.as_slice() {
+            let layers = match more.last() {
+                None => format!("\"{first}\" is for other classes there, or missing: it starts"),
+                Some(last) => {
+                    format!("\"{first}\" to \"{last}\" ({} layers) are not there: they start", replaced.len())
+                }
+            };
+            common.say(format!("init     {layers} anew"));
         }
         if !unexpected.is_empty() {
             common.say(format!("init     left out, as the network has no such: {}", unexpected.join(", ")));

@@ -110,7 +110,7 @@ impl<T: RunTask> Running<T> {
             let at = self.folder.path().display();
             format!("are kept: go on from them with ocellus train --resume {at} --lr {slower}, or with --grad-clip 1")
         };
-        let rate = plan.rate(diverged, per_epoch);
+        let rate = plan.rate(diverged, per_epoch, self.state.seconds);
         let message = format!(
             "training diverged in epoch {epoch}, at step {diverged} (learning rate {rate}): {why}\n  the weights of step {good} {how}"
         );
@@ -152,7 +152,7 @@ impl<T: RunTask> Running<T> {
                 return session.diagnose(&batch, step).map(Some);
             }
             let before = if step + 1 == diverged { Some(session.weights().read(Arena::Parameters)?) } else { None };
-            session.train(&batch, step, plan.rate(step, per_epoch))?;
+            session.train(&batch, step, plan.rate(step, per_epoch, state.seconds))?;
             session.results(0)?;
             let Some(before) = before else { continue };
             if session.weights().read(Arena::Parameters)?.iter().any(|x| !x.is_finite()) {
