@@ -69,7 +69,9 @@ pub const COLORS: usize = 6;
 const WIDTH: f64 = 440.0;
 const HEIGHT: f64 = 270.0;
 /// Left, right, top and bottom of the plot.
-const PLOT: [f64; 4] = [50.0, 428.0, 34.0, 232.0];
+const PLOT: [f64; 4] = [66.0, 420.0, 34.0, 232.0];
+/// Between rows of the legend.
+const ROW: f64 = 16.0;
 /// Points that tell their value; of more, some.
 const MOST_TIPS: usize = 120;
 
@@ -127,11 +129,21 @@ impl Scale {
         match unit {
             Unit::Count => format!("{value:.0}"),
             Unit::Percent => format!("{:.*} %", digits(100.0 * self.step), 100.0 * value),
-            Unit::Power => format!("1e{value:.0}"),
+            Unit::Power => power_of_ten(value),
             Unit::Plain if value == 0.0 => "0".to_owned(),
             Unit::Plain if self.most.abs().max(self.least.abs()) < 1e-2 => format!("{value:.0e}"),
             Unit::Plain => format!("{value:.*}", digits(self.step)),
         }
+    }
+}
+
+/// With a raised exponent.
+fn power_of_ten(exponent: f64) -> String {
+    const RAISED: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
+    let raised = |c: char| c.to_digit(10).map_or('⁻', |digit| RAISED[digit as usize]);
+    match exponent.round() as i64 {
+        0 => "1".to_owned(),
+        exponent => format!("10{}", exponent.to_string().chars().map(raised).collect::<String>()),
     }
 }
 
@@ -161,11 +173,14 @@ impl Chart {
     pub fn svg(&self) -> Markup {
         let values = |axis: usize| self.lines.iter().flat_map(move |l| l.points.iter().map(move |p| p[axis]));
         let (x, y) = (self.x.scale(values(0)), self.y.scale(values(1)));
+        let (legend, rows) = self.legend();
         let [left, right, top, bottom] = PLOT;
+        let top = top + ROW * (rows.max(1) - 1) as f64;
+        let middle = (top + bottom) / 2.0;
         let at = |[px, py]: [f64; 2]| [left + x.share(px) * (right - left), bottom - y.share(py) * (bottom - top)];
         html! {
             svg.chart viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(self.title) xmlns="http://www.w3.org/2000/svg" {
-                (self.legend())
+                (legend)
                 @for tick in y.ticks() {
                     @let [_, row] = at([x.least, tick]);
                     path.grid d=(format!("M{left} {row:.1}H{right}")) {}
@@ -177,6 +192,7 @@ impl Chart {
                     path.axis d=(format!("M{column:.1} {bottom}v4")) {}
                     text.number x=(format!("{column:.1}")) y=(bottom + 16.0) text-anchor="middle" { (x.text(self.x.unit, tick)) }
                 }
+                text.label x="12" y=(middle) transform=(format!("rotate(-90 12 {middle})")) text-anchor="middle" { (self.y.label) }
                 text.label x=(right) y=(HEIGHT - 4.0) text-anchor="end" { (self.x.label) }
                 @for line in &self.lines { (self.line(line, &at)) }
             }
@@ -220,27 +236,32 @@ impl Chart {
         format!("{name}: {} at {} {}", readable(self.y.unit, y), self.x.label, readable(self.x.unit, x))
     }
 
-    fn legend(&self) -> Markup {
-        let named: Vec<&Line> = self.lines.iter().filter(|l| !l.name.is_empty() && l.ink != Ink::Faint).collect();
-        let mut columns = Vec::new();
-        let mut column = 0.0;
-        for line in &named {
-            columns.push(column);
-            column += 34.0 + 6.3 * line.name.chars().count() as f64;
+    /// The names of the lines, and how many rows they take.
+    fn legend(&self) -> (Markup, usize) {
+        let named = self.lines.iter().filter(|l| !l.name.is_empty() && l.ink != Ink::Faint);
+        let mut placed = Vec::new();
+        let (mut column, mut row) = (0.0, 0);
+        for line in named {
+            let width = 34.0 + 6.3 * line.name.chars().count() as f64;
+            if column > 0.0 && column + width > WIDTH {
+                (column, row) = (0.0, row + 1);
+            }
+            placed.push((line, column, ROW * row as f64));
+            column += width;
         }
-        html! {
-            @if named.is_empty() { text.label x="0" y="14" { (self.y.label) } }
-            @for (line, column) in named.iter().zip(columns) {
+        let markup = html! {
+            @for (line, column, row) in placed {
                 g class=(line.ink.class()) {
                     @if matches!(line.ink, Ink::Dots(_)) {
-                        circle.dot cx=(column + 9.0) cy="10" r="4" {}
+                        circle.dot cx=(column + 9.0) cy=(row + 10.0) r="4" {}
                     } @else {
-                        path.line d=(format!("M{column} 10h18")) {}
+                        path.line d=(format!("M{column} {}h18", row + 10.0)) {}
                     }
                 }
-                text.label x=(column + 23.0) y="14" { (line.name) }
+                text.label x=(column + 23.0) y=(row + 14.0) { (line.name) }
             }
-        }
+        };
+        (markup, row + 1)
     }
 }
 
@@ -293,6 +314,7 @@ mod tests {
             s.ticks().iter().map(|&t| s.text(Unit::Percent, t)).collect::<Vec<_>>().join(" "),
             "0 % 20 % 40 % 60 % 80 % 100 %"
         );
+        assert_eq!([-12.0, -3.0, 0.0, 2.0].map(|t| s.text(Unit::Power, t)), ["10⁻¹²", "10⁻³", "1", "10²"]);
     }
 
     #[test]
@@ -308,6 +330,16 @@ mod tests {
             let s = scale(&free, values);
             assert!(s.least < s.most && !s.ticks().is_empty(), "{values:?}: {s:?}");
         }
+    }
+
+    #[test]
+    fn a_long_legend_takes_rows_of_its_own() {
+        let line = |name: String| Line { name, ink: Ink::Color(0), points: vec![[0.0, 0.0], [1.0, 1.0]] };
+        let rows = |names: usize| {
+            let lines = (0..names).map(|i| line(format!("a class with a long name {i}"))).collect();
+            Chart { title: "t".into(), x: Axis::share("x"), y: Axis::share("y"), lines }.legend().1
+        };
+        assert_eq!([1, 2, 3, 6].map(rows), [1, 1, 2, 3]);
     }
 
     #[test]

@@ -13,6 +13,15 @@ pub struct History {
     pub epochs: Vec<Epoch>,
 }
 
+/// The metric as people write it: `recall_at_1` is recall@1, `mean_iou` mean IoU.
+pub fn metric_name(key: &str) -> String {
+    match key {
+        "map50" => "mAP@0.5".to_owned(),
+        "mean_iou" => "mean IoU".to_owned(),
+        _ => key.replace("_at_", "@").replace('_', " "),
+    }
+}
+
 /// A row.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 pub struct Epoch {
@@ -74,6 +83,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("metrics.csv"), format!("{HEADER}{rows}")).unwrap();
         History::read(folder.path())
+    }
+
+    #[test]
+    fn metrics_are_named_as_people_write_them() {
+        assert_eq!(
+            ["accuracy", "map50", "mean_iou", "recall_at_1", "explained_variance"].map(metric_name),
+            ["accuracy", "mAP@0.5", "mean IoU", "recall@1", "explained variance"]
+        );
     }
 
     #[test]

@@ -19,7 +19,7 @@ use maud::Markup;
 use serde::{Deserialize, Serialize};
 
 pub use card::{About, keep_evaluation, write_card};
-pub use history::{Epoch, History};
+pub use history::{Epoch, History, metric_name};
 pub use outlines::{Outline, color, outlined};
 pub use page::{percent, section};
 pub use pictures::{contact_sheet, embedded, line_picture, thumbnail};
@@ -204,7 +204,7 @@ pub fn learning_curves(history: &History) -> Vec<Chart> {
         y: Axis::free(label, unit),
         lines: lines.into_iter().flatten().collect(),
     };
-    let metric = &history.metric;
+    let metric = metric_name(&history.metric);
     vec![
         chart(
             "loss",
@@ -219,6 +219,6 @@ pub fn learning_curves(history: &History) -> Vec<Chart> {
                 line(&format!("validation {metric}"), 1, &|e| e.val_metric),
             ],
         ),
-        chart("learning rate", Unit::Plain, vec![line("learning rate", 2, &|e| Some(e.lr))]),
+        chart("learning rate", Unit::Plain, vec![line("", 2, &|e| Some(e.lr))]),
     ]
 }

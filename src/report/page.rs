@@ -3,7 +3,7 @@ use std::fs;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::chart::{self, Chart, Unit, readable};
-use super::{Report, Tile, learning_curves, pictures, tables};
+use super::{Report, Tile, learning_curves, metric_name, pictures, tables};
 use crate::error::Result;
 use crate::nn::Model;
 
@@ -105,7 +105,7 @@ fn head(report: &Report, name: &str) -> Markup {
                 @if let Some(best) = report.history.best() {
                     (Tile::new("Best epoch", best.epoch.to_string(), format!("of {}", report.history.epochs.len())).markup())
                     @if report.told.is_none() && let Some(metric) = best.val_metric {
-                        (Tile::new("Validation metric", percent(metric), report.history.metric.as_str()).markup())
+                        (Tile::new("Validation metric", percent(metric), metric_name(&report.history.metric)).markup())
                     }
                 }
                 @if let Some(last) = report.history.epochs.last() {

@@ -12,9 +12,8 @@ use crate::atomic;
 use crate::cli::{Cli, Command, Common, catch_interrupts, interrupted, json, print};
 use crate::data::Seed;
 use crate::error::{Error, Result};
-use crate::report::History;
-use crate::report::chart;
 use crate::report::parallel::{Column, parallel};
+use crate::report::{History, chart, metric_name};
 use crate::tasks::{RunTask, with_task};
 use crate::train::{Halving, Job, Lock, Options, RunFolder, Space, Trial};
 
@@ -264,7 +263,7 @@ impl Search<'_> {
             let result = match (&failed, best) {
                 (Some(reason), _) => format!("failed: {reason}"),
                 (None, best) => {
-                    let name = T::METRIC.replace('_', " ");
+                    let name = metric_name(T::METRIC);
                     format!("best validation {name} {:.2} %", 100.0 * best.unwrap_or(f64::NAN))
                 }
             };

@@ -7,6 +7,7 @@ use super::record::Record;
 use super::running::Event;
 use crate::cli::{Common, interrupt, interrupted, json, print, progress};
 use crate::error::Result;
+use crate::report::metric_name;
 use crate::tasks::RunTask;
 use crate::train::{EpochReport, Observer, Progress, RunFolder, Session, Settings, StepOf, StepResult};
 
@@ -181,6 +182,6 @@ impl<T: RunTask> Observer<T> for Watcher<'_> {
 fn told(name: &str, metric: f64, digits: usize) -> String {
     match metric.is_nan() {
         true => String::new(),
-        false => format!(" {} {:.digits$} %", name.replace('_', " "), 100.0 * metric),
+        false => format!(" {} {:.digits$} %", metric_name(name), 100.0 * metric),
     }
 }

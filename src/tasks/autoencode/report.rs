@@ -68,8 +68,8 @@ fn errors(evaluation: &Evaluation) -> Markup {
     });
     html! {
         div.charts {
-            div { (histogram.svg()) }
-            @if let Some(roc) = roc { div { (roc.svg()) } }
+            div { h3 { "Errors of pictures" } (histogram.svg()) }
+            @if let Some(roc) = roc { div { h3 { "Anomalies found (ROC)" } (roc.svg()) } }
         }
     }
 }
@@ -90,7 +90,7 @@ fn gallery(evaluation: &Evaluation, images: &Images, indices: &[usize]) -> Resul
         })
     };
     let figures = indices.iter().map(figure).collect::<Result<Vec<_>>>()?;
-    Ok(html! { @if !figures.is_empty() { div.pictures { @for figure in &figures { (figure) } } } })
+    Ok(html! { @if !figures.is_empty() { div.pictures.triples { @for figure in &figures { (figure) } } } })
 }
 
 /// Where two pictures of one size differ: the brighter, the more.
