@@ -215,7 +215,7 @@ mod tests {
                 }
             }
             let names: Vec<String> = (0..case.classes).map(|class| class.to_string()).collect();
-            let metrics = crate::tasks::detect::Evaluation::new(seen, 0.0, &names).metrics;
+            let metrics = crate::tasks::detect::Evaluation::new(seen, 0.0, &names, None).metrics;
             assert_close(metrics.map, case.map, "map");
             assert_close(metrics.map50, case.map50, "map50");
             assert_close(metrics.map75, case.map75, "map75");

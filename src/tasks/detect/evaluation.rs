@@ -44,8 +44,10 @@ pub struct Metrics {
     pub map75: f64,
     /// Share of the things found among 100 answers a picture, mean over the least overlaps.
     pub recall: f64,
-    /// Score from which on F1 is highest, at an overlap of 0.5 and over all classes.
+    /// Score from which on things are told.
     pub threshold: f64,
+    /// Whether it was chosen on other pictures than these; else F1 is highest there, at an overlap of 0.5 and over all classes.
+    pub calibrated: bool,
     /// Precision from that score on.
     pub precision_at_threshold: f64,
     /// Recall from that score on.
@@ -66,21 +68,27 @@ pub struct ClassEvaluation {
 }
 
 impl Evaluation {
-    /// Of pictures whose losses add up to `loss`.
-    pub fn new(seen: Vec<Seen>, loss: f64, classes: &[String]) -> Self {
+    /// Of pictures whose losses add up to `loss`; things are told from the score `threshold` on, or from where that is best for
+    /// these pictures.
+    pub fn new(seen: Vec<Seen>, loss: f64, classes: &[String], threshold: Option<f32>) -> Self {
         let curves: Vec<Option<[Curve; OVERLAPS]>> =
             (0..classes.len()).map(|class| average_precision(&seen, class)).collect();
         let mean = |of: &dyn Fn(&[Curve; OVERLAPS]) -> f64| {
             let values: Vec<f64> = curves.iter().flatten().map(of).collect();
             values.iter().sum::<f64>() / values.len().max(1) as f64
         };
-        let [threshold, precision_at_threshold, recall_at_threshold] = best_threshold(&curves, &seen);
+        let things = seen.iter().flat_map(|picture| &picture.truth).filter(|b| !b.ignored).count();
+        let answers = answers(&curves, &seen);
+        let calibrated = threshold.is_some();
+        let threshold = threshold.map_or_else(|| best_threshold(&answers, things), f64::from);
+        let [precision_at_threshold, recall_at_threshold] = told_from(threshold, &answers, things);
         let metrics = Metrics {
             map: mean(&mean_precision),
             map50: mean(&|curves| curves[0].average_precision),
             map75: mean(&|curves| curves[STRICT].average_precision),
             recall: mean(&|curves| curves.iter().map(|curve| curve.recall).sum::<f64>() / OVERLAPS as f64),
             threshold,
+            calibrated,
             precision_at_threshold,
             recall_at_threshold,
         };
@@ -107,12 +115,16 @@ fn mean_precision(curves: &[Curve; OVERLAPS]) -> f64 {
     curves.iter().map(|curve| curve.average_precision).sum::<f64>() / OVERLAPS as f64
 }
 
-/// The score from which on F1 over all classes is highest, with precision and recall there; zeros if nothing is found.
-fn best_threshold(curves: &[Option<[Curve; OVERLAPS]>], seen: &[Seen]) -> [f64; 3] {
-    let things = seen.iter().flat_map(|picture| &picture.truth).filter(|b| !b.ignored).count();
-    // Each step of a class's curve is one more right or wrong answer.
+/// Each thing found, the surest first: its score, and whether it is right at an overlap of one half.
+fn answers(curves: &[Option<[Curve; OVERLAPS]>], seen: &[Seen]) -> Vec<(f64, bool)> {
     let mut answers: Vec<(f64, bool)> = Vec::new();
-    for curves in curves.iter().flatten() {
+    for (class, curves) in curves.iter().enumerate() {
+        // Each step of a class's curve is one more right or wrong answer; where there is nothing of the class, all are wrong.
+        let Some(curves) = curves else {
+            let found = seen.iter().flat_map(|picture| &picture.found).filter(|found| found.class == class);
+            answers.extend(found.map(|found| (f64::from(found.score), false)));
+            continue;
+        };
         let mut before = 0.0;
         for &[score, _, recall] in &curves[0].steps {
             answers.push((score, recall > before));
@@ -120,16 +132,27 @@ fn best_threshold(curves: &[Option<[Curve; OVERLAPS]>], seen: &[Seen]) -> [f64; 
         }
     }
     answers.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let (mut right, mut best, mut best_f1) = (0.0, [0.0; 3], 0.0);
+    answers
+}
+
+/// The score from which on F1 over all classes is highest; zero if nothing is found.
+fn best_threshold(answers: &[(f64, bool)], things: usize) -> f64 {
+    let (mut right, mut best, mut best_f1) = (0.0, 0.0, 0.0);
     for (number, &(score, is_right)) in answers.iter().enumerate() {
         right += f64::from(u8::from(is_right));
-        let (told, things) = ((number + 1) as f64, things as f64);
-        let f1 = 2.0 * right / (told + things);
+        let f1 = 2.0 * right / ((number + 1) as f64 + things as f64);
         if f1 > best_f1 {
-            (best, best_f1) = ([score, right / told, right / things], f1);
+            (best, best_f1) = (score, f1);
         }
     }
     best
+}
+
+/// Precision and recall of what is told from a score on; zeros if there is nothing.
+fn told_from(threshold: f64, answers: &[(f64, bool)], things: usize) -> [f64; 2] {
+    let told = answers.iter().take_while(|(score, _)| *score >= threshold);
+    let (right, all) = told.fold((0, 0), |(right, all), (_, is_right)| (right + usize::from(*is_right), all + 1));
+    [all, things].map(|of: usize| right as f64 / of.max(1) as f64)
 }
 
 impl Seen {
@@ -178,16 +201,33 @@ mod tests {
         };
         let (told, missed) = seen.told(0.6);
         assert_eq!((told, missed), (vec![(found(0.75, here), true)], vec![thing(there)]));
-        let evaluation = Evaluation::new(vec![seen, Seen::default()], 3.0, &["thing".to_owned(), "none".to_owned()]);
-        let Metrics { threshold, precision_at_threshold, recall_at_threshold, map, .. } = evaluation.metrics;
-        assert_eq!([threshold, precision_at_threshold, recall_at_threshold, map], [0.5, 1.0, 1.0, 1.0]);
+        let classes = ["thing".to_owned(), "none".to_owned()];
+        let judged = |threshold| Evaluation::new(vec![seen.clone(), Seen::default()], 3.0, &classes, threshold);
+        let evaluation = judged(None);
+        let told = |Metrics { threshold, precision_at_threshold, recall_at_threshold, map, .. }: Metrics| {
+            [threshold, precision_at_threshold, recall_at_threshold, map]
+        };
+        assert!(!evaluation.metrics.calibrated && judged(Some(0.25)).metrics.calibrated);
+        assert_eq!(told(evaluation.metrics.clone()), [0.5, 1.0, 1.0, 1.0]);
+        assert_eq!(told(judged(Some(0.25)).metrics), [0.25, 2.0 / 3.0, 1.0, 1.0]);
+        assert_eq!(told(judged(Some(0.625)).metrics), [0.625, 1.0, 0.5, 1.0]);
         assert_eq!((evaluation.samples, evaluation.loss), (2, 1.5));
         assert_eq!(evaluation.per_class.keys().collect::<Vec<_>>(), ["thing"]);
     }
 
     #[test]
+    fn answers_of_a_class_that_is_not_there_are_wrong() {
+        let corners = [0.0, 0.0, 0.25, 0.25];
+        let found = |class| Detection { class, score: 0.5, corners };
+        let seen =
+            Seen { found: vec![found(0), found(1)], truth: vec![BoundingBox { class: 0, corners, ignored: false }] };
+        let metrics = Evaluation::new(vec![seen], 0.0, &["thing".to_owned(), "none".to_owned()], None).metrics;
+        assert_eq!((metrics.precision_at_threshold, metrics.recall_at_threshold), (0.5, 1.0));
+    }
+
+    #[test]
     fn nothing_is_no_success() {
-        let evaluation = Evaluation::new(Vec::new(), 0.0, &["thing".to_owned()]);
+        let evaluation = Evaluation::new(Vec::new(), 0.0, &["thing".to_owned()], None);
         assert_eq!((evaluation.metrics.map, evaluation.metrics.threshold, evaluation.loss), (0.0, 0.0, 0.0));
     }
 }

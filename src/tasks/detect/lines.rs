@@ -1,5 +1,10 @@
 use super::Evaluation;
 
+/// Where the score is from, from which on things are told.
+pub(super) fn chosen(calibrated: bool) -> &'static str {
+    if calibrated { "chosen on validation pictures" } else { "the best for these" }
+}
+
 /// Results as a table for people.
 pub(super) fn lines(evaluation: &Evaluation) -> Vec<String> {
     let m = &evaluation.metrics;
@@ -10,8 +15,9 @@ pub(super) fn lines(evaluation: &Evaluation) -> Vec<String> {
         format!("mAP@0.5    {}", percent(m.map50)),
         format!("mAP        {} (mean over overlaps of 0.5 to 0.95), at 0.75 {}", percent(m.map), percent(m.map75)),
         format!(
-            "at score {:.2} and above: precision {}, recall {}",
+            "at score {:.2} and above, {}: precision {}, recall {}",
             m.threshold,
+            chosen(m.calibrated),
             percent(m.precision_at_threshold),
             percent(m.recall_at_threshold)
         ),

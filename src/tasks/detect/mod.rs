@@ -46,8 +46,8 @@ pub struct Detector {
     pub classes: Vec<String>,
     /// How bytes become numbers.
     pub normalization: Normalization,
-    /// Least score of what is told.
-    pub threshold: f32,
+    /// Least score of what is told, where one was chosen; else [`THRESHOLD`](Self::THRESHOLD).
+    pub threshold: Option<f32>,
     /// Height and width of the map.
     grid: [usize; 2],
 }
@@ -68,7 +68,7 @@ impl Detector {
                 format!("is no detector of {} classes: it gives no map of so many and 4 numbers", classes.len());
             Error::shape("network", message)
         })?;
-        Ok(Self { model, classes, normalization, threshold: Self::THRESHOLD, grid })
+        Ok(Self { model, classes, normalization, threshold: None, grid })
     }
 
     /// What the network gives for `n` pictures, with the graph's inputs.
@@ -149,7 +149,7 @@ impl Task for Detector {
             let found = self.found(answers);
             seen.extend(found.into_iter().zip(targets::truth(&batch)).map(|(found, truth)| Seen { found, truth }));
         }
-        Ok(Evaluation::new(seen, loss, &self.classes))
+        Ok(Evaluation::new(seen, loss, &self.classes, self.threshold))
     }
 
     fn summary(evaluation: &Evaluation) -> Summary {

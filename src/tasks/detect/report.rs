@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::Evaluation;
 use super::evaluation::ClassEvaluation;
+use super::lines::chosen;
 use crate::data::{BoundingBox, Images};
 use crate::error::Result;
 use crate::report::chart::{Axis, Chart, Ink, Line, Unit, readable};
@@ -44,7 +45,7 @@ impl Judged<'_> {
             Tile::new("mAP", percent(m.map), "overlaps of 0.5 to 0.95"),
             Tile::new("Loss", readable(Unit::Plain, e.loss), format!("{} pictures", grouped(e.samples as usize))),
             Tile::new("Precision", percent(m.precision_at_threshold), format!("at score {:.2} and above", m.threshold)),
-            Tile::new("Recall", percent(m.recall_at_threshold), "at the same score"),
+            Tile::new("Recall", percent(m.recall_at_threshold), format!("at this score, {}", chosen(m.calibrated))),
         ]
     }
 

@@ -62,7 +62,6 @@ impl RunTask for Detector {
     fn suggest(settings: &mut Settings, model: Option<&str>, probe: Probe, pictures: usize) {
         const LONGEST: usize = 320;
         const MULTIPLE: usize = 32;
-        const STEPS: u64 = 1500;
         const FEW: usize = 2000;
         if model.is_none_or(|name| zoo::default_size(name).is_ok()) {
             let size = probe.size.unwrap_or([256, 256]);
@@ -72,11 +71,15 @@ impl RunTask for Detector {
         }
         if model.is_none() {
             settings.model = "resnet18".into();
-            settings.width = (pictures < FEW).then_some(0.5);
+            if pictures < FEW {
+                settings.width = Some(0.25);
+                settings.learning_rate = 0.003;
+            }
         }
-        settings.batch_size = if pictures < FEW { 8 } else { 16 };
-        let steps_per_epoch = pictures.div_ceil(settings.batch_size).max(1) as u64;
-        settings.epochs = (STEPS / steps_per_epoch).clamp(10, 150);
+        let (batch_size, steps) = if pictures < FEW { (8, 750) } else { (16, 1500) };
+        settings.batch_size = batch_size;
+        let steps_per_epoch = pictures.div_ceil(batch_size).max(1) as u64;
+        settings.epochs = (steps / steps_per_epoch).clamp(10, 100);
         settings.schedule = Schedule::Cosine;
         settings.warmup = 1.0;
         let colour = if probe.channels == 3 { Augment::standard() } else { Augment::light() };
@@ -95,7 +98,7 @@ impl RunTask for Detector {
         match fs::read_to_string(&path) {
             Ok(text) => {
                 let scores: Scores = toml::from_str(&text).map_err(|e| Error::format(&path, e.to_string()))?;
-                self.threshold = scores.threshold;
+                self.threshold = Some(scores.threshold);
                 Ok(())
             }
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
@@ -111,6 +114,7 @@ impl RunTask for Detector {
         folder: &RunFolder,
     ) -> Result<Vec<String>> {
         let Some(val) = val else { return Ok(Vec::new()) };
+        session.task_mut().threshold = None;
         let threshold = session.evaluate(val)?.metrics.threshold as f32;
         if threshold == 0.0 {
             return Ok(vec!["nothing is found on the validation pictures: train longer, or at another --lr".into()]);
@@ -118,7 +122,7 @@ impl RunTask for Detector {
         let text =
             toml::to_string(&Scores { threshold }).map_err(|e| Error::config(format!("{}: {e}", Scores::FILE)))?;
         folder.write(Scores::FILE, text.as_bytes())?;
-        session.task_mut().threshold = threshold;
+        session.task_mut().threshold = Some(threshold);
         Ok(vec![format!("boxes are told from score {threshold:.2} on, where F1 is highest on the validation pictures")])
     }
 
@@ -163,7 +167,8 @@ impl RunTask for Detector {
 
     fn told(session: &mut Session<Self>, evaluation: &Evaluation, part: &str, images: &Images) -> Result<Told> {
         let Self { classes, threshold, .. } = session.task();
-        Judged { part, images, evaluation, classes, threshold: *threshold }.told()
+        let threshold = threshold.unwrap_or(Self::THRESHOLD);
+        Judged { part, images, evaluation, classes, threshold }.told()
     }
 
     fn likelihoods(&self, graph: &mut Graph, output: Value) -> Result<Value> {
@@ -192,7 +197,7 @@ impl RunTask for Detector {
 
 impl Detector {
     fn answer(&self, found: &[Detection], image: Image, options: &PredictOptions) -> Result<Answer> {
-        let threshold = options.threshold.unwrap_or(self.threshold);
+        let threshold = options.threshold.or(self.threshold).unwrap_or(Self::THRESHOLD);
         let told: Vec<&Detection> = found.iter().filter(|found| found.score >= threshold).collect();
         let [height, width] = image.size.map(|extent| extent as f32);
         let boxes: Vec<Placed<'_>> = told
