@@ -90,6 +90,8 @@ fn noise_is_taken_away_and_a_classifier_starts_from_what_was_learned() {
     let weights = ["--init", "denoiser/best.safetensors", "--model", "encoder", "--epochs", "6"];
     let lines = json(at, &[&["train", "data", "--device", "cpu", "--out", "run"][..], &weights].concat());
     assert!(metric(&lines.last().unwrap()["evaluation"], "accuracy") > 0.8);
+    let config = fs::read_to_string(at.join("run/config.toml")).unwrap();
+    assert!(config.contains("normalize = \"unit\""), "as for the autoencoder: {config}");
 }
 
 #[test]

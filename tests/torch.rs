@@ -162,4 +162,7 @@ fn training_goes_on_from_pytorchs_weights_with_a_new_head() {
     assert_eq!(trained["norm.weight"].f32(), given["norm.weight"].f32());
     assert_ne!(trained["hidden.bias"].f32(), given["hidden.bias"].f32());
     assert_eq!(trained["stem.weight"].shape().dims(), [3, 3, 3, 8]);
+    // As torchvision's networks were shown their pictures.
+    let config = fs::read_to_string(folder.path().join("run/config.toml")).unwrap();
+    assert!(config.contains("normalize = \"imagenet\""), "{config}");
 }

@@ -113,8 +113,9 @@ fn tensors(path: Option<&Path>, model: &Model, classes: usize, common: &Common) 
         return Ok(model.initialize(Seed(0))?.into_iter().collect());
     };
     let Loaded { tensors, replaced, unexpected } = weights::load(path, model)?;
-    if let Some(layer) = replaced {
-        let message = format!("\"{layer}\" is not for {classes} classes: give --labels or --classes");
+    if !replaced.is_empty() {
+        let layers = replaced.join("\", \"");
+        let message = format!("\"{layers}\" is missing there or not for {classes} classes: give --labels or --classes");
         return Err(Error::format(path, message));
     }
     if !unexpected.is_empty() {

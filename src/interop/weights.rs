@@ -17,15 +17,15 @@ use crate::tensor::{Shape, Tensor};
 pub struct Loaded {
     /// By the network's names, in its layouts; without the head where it is replaced.
     pub tensors: Tensors,
-    /// The last layer, if the file has it for another number of classes: it starts anew.
-    pub replaced: Option<String>,
+    /// The layers at the end that the file lacks, or has for another number of classes: they start anew.
+    pub replaced: Vec<String>,
     /// What the network has no place for.
     pub unexpected: Vec<String>,
 }
 
 /// Reads weights for `model`: safetensors, PyTorch's `.pth`, `.pt` and `.bin`, or Keras's `.keras` and `.h5`; also from the [hub]. Where a
 /// file is PyTorch's, its layouts are turned into ours. Of files of others, counters and what the network does not have are left out. A last layer for another number of classes
-/// is left out as well.
+/// is left out as well; and the file may lack layers at the end, so that a classifier's can be the beginning of a detector.
 ///
 /// Errors: if the file cannot be read or is damaged, or lacks something; the message lists all that is missing.
 pub fn load(path: impl AsRef<Path>, model: &Model) -> Result<Loaded> {
@@ -34,11 +34,11 @@ pub fn load(path: impl AsRef<Path>, model: &Model) -> Result<Loaded> {
     let path = fetched.as_deref().unwrap_or(path);
     let expected = model.tensors()?;
     let mut loaded = without_other_head(read(path, model, &expected)?, &expected);
-    if loaded.replaced.is_some() {
+    if !loaded.replaced.is_empty() {
         leave_out_unknown(&mut loaded, &expected);
     }
-    let head = loaded.replaced.as_deref();
-    let needed: Vec<(String, Shape)> = expected.into_iter().filter(|(name, _)| head != Some(layer_of(name))).collect();
+    let is_new = |name: &str| loaded.replaced.iter().any(|layer| layer == layer_of(name));
+    let needed: Vec<(String, Shape)> = expected.into_iter().filter(|(name, _)| !is_new(name)).collect();
     safetensors::expect(path, &loaded.tensors, &needed)?;
     Ok(loaded)
 }
@@ -70,22 +70,31 @@ fn layer_of(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(layer, _)| layer)
 }
 
-/// Leaves the last layer out if it is for another number of classes, or is not there: then what was trained is its base.
+/// Leaves out the last layer, if it is for another number of classes, and says which layers at the end are not there: then what was
+/// trained is the base of this network.
 fn without_other_head(mut loaded: Loaded, expected: &[(String, Shape)]) -> Loaded {
-    let Some((last, _)) = expected.last() else { return loaded };
-    let head: Vec<&(String, Shape)> = expected.iter().filter(|(name, _)| layer_of(name) == layer_of(last)).collect();
     // All extents but the number of classes are the same.
-    let other_classes = |(name, shape): &&(String, Shape)| {
+    let other_classes = |(name, shape): &(String, Shape)| {
         loaded.tensors.get(name).is_some_and(|tensor| {
             let (given, needed) = (tensor.shape().dims(), shape.dims());
             let but_last = |dims: &[usize]| dims.split_last().map(|(_, rest)| rest.to_vec());
             given != needed && but_last(given) == but_last(needed)
         })
     };
-    let missing = |(name, _): &&(String, Shape)| !loaded.tensors.contains_key(name);
-    if !head.is_empty() && (head.iter().all(other_classes) || head.iter().all(missing)) {
-        loaded.replaced = Some(layer_of(last).to_owned());
-        head.iter().for_each(|(name, _)| drop(loaded.tensors.remove(name)));
+    let layers: Vec<&[(String, Shape)]> = expected.chunk_by(|(a, _), (b, _)| layer_of(a) == layer_of(b)).collect();
+    let mut begun = layers.len();
+    if layers.last().is_some_and(|last| last.iter().all(other_classes)) {
+        begun -= 1;
+    }
+    let missing = |layer: &[(String, Shape)]| layer.iter().all(|(name, _)| !loaded.tensors.contains_key(name));
+    while begun > 0 && missing(layers[begun - 1]) {
+        begun -= 1;
+    }
+    // Where nothing is there, the file is for another network.
+    if begun > 0 {
+        let head = &layers[begun..];
+        head.iter().copied().flatten().for_each(|(name, _)| drop(loaded.tensors.remove(name)));
+        loaded.replaced = head.iter().filter_map(|layer| Some(layer_of(&layer.first()?.0).to_owned())).collect();
     }
     loaded
 }
@@ -180,10 +189,14 @@ mod tests {
         let of = |classes: usize| zoo::build("resnet20", [32, 32, 3], classes).unwrap();
         let weights = of(10).initialize(crate::seed::Seed(0)).unwrap();
         safetensors::save(&path, weights.iter().map(|(name, tensor)| (name.as_str(), tensor))).unwrap();
-        assert_eq!(load(&path, &of(10)).unwrap().replaced, None);
+        assert!(load(&path, &of(10)).unwrap().replaced.is_empty());
         let loaded = load(&path, &of(3)).unwrap();
-        assert_eq!(loaded.replaced.as_deref(), Some("fc"));
+        assert_eq!(loaded.replaced, ["fc"]);
         assert_eq!(loaded.tensors.len(), weights.len() - 2);
+        let detector = load(&path, &zoo::detector(&of(4), 2).unwrap()).unwrap();
+        assert!(detector.replaced.iter().all(|layer| layer.starts_with("detect.")), "{:?}", detector.replaced);
+        assert_eq!(detector.unexpected, ["fc.bias", "fc.weight"]);
+        assert_eq!(detector.tensors.len(), weights.len() - 2);
         let error = load(&path, &zoo::build("lenet", [28, 28, 1], 10).unwrap()).unwrap_err().to_string();
         assert!(error.contains("missing") && error.contains("conv2d.weight"), "{error}");
     }

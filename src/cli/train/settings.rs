@@ -10,7 +10,7 @@ use crate::interop::keras;
 use crate::nn::layers::OnnxNetwork;
 use crate::nn::{Model, zoo};
 use crate::tasks::RunTask;
-use crate::train::{Optimizer, Precision, Schedule, Settings};
+use crate::train::{Optimizer, Precision, RunFolder, Schedule, Settings};
 
 impl Train {
     /// Every setting: from the command line, else an earlier run, else the default.
@@ -29,6 +29,9 @@ impl Train {
             None => {
                 let mut settings = Settings { options: options.clone(), ..self.defaults(probe)? };
                 T::suggest(&mut settings, self.model.as_deref(), probe, train.len());
+                if let Some(known) = self.init.as_deref().map_or(Ok(None), normalize_of)? {
+                    settings.normalize = known;
+                }
                 settings
             }
         };
@@ -184,6 +187,13 @@ pub(in crate::cli) fn plain_settings(name: &str, model: &Model) -> Result<Settin
     Ok(Settings { image_size: [h, w], channels, learning_rate: settings.optimizer.default_learning_rate(), ..settings })
 }
 
+/// What a task takes where nothing is asked for.
+pub(in crate::cli) fn suggested<T: RunTask>(probe: Probe, pictures: usize) -> Result<Settings> {
+    let mut settings = defaults(None, probe)?;
+    T::suggest(&mut settings, None, probe, pictures);
+    Ok(settings)
+}
+
 fn defaults(model: Option<String>, probe: Probe) -> Result<Settings> {
     let from_file = model.as_deref().filter(|m| is_file(m)).map(|m| open_model(m, probe.size)).transpose()?;
     let default_size = match (&from_file, model.as_deref()) {
@@ -291,6 +301,17 @@ fn read_class_weights(path: &Path, classes: &[String]) -> Result<Vec<f32>> {
         weights[class] = weight;
     }
     Ok(weights)
+}
+
+/// How pictures were normalised for the weights of a file: as its run's settings say, where it stands in a run's folder, and as
+/// ImageNet's, where it is PyTorch's.
+fn normalize_of(weights: &Path) -> Result<Option<Normalize>> {
+    let config = weights.parent().map(|folder| folder.join("config.toml")).filter(|config| config.is_file());
+    if let Some(config) = config {
+        return RunFolder::settings(&config).map(|settings| Some(settings.normalize));
+    }
+    let safetensors = weights.extension().is_some_and(|extension| extension == "safetensors");
+    Ok((!safetensors && !keras::has_weights(weights)).then_some(Normalize::ImageNet))
 }
 
 pub(super) fn check_ranges(s: &Settings) -> Result<()> {

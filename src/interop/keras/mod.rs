@@ -65,7 +65,7 @@ pub(super) fn load(path: &Path, model: &Model, expected: &[(String, Shape)]) -> 
     places.extend(layers.iter().map(|&name| (name.to_owned(), name.to_owned())));
     let names = Names { places, constants: &constants, expected };
     let (tensors, unexpected) = names.apply(contents.variables);
-    Ok(Loaded { tensors, replaced: None, unexpected })
+    Ok(Loaded { tensors, replaced: Vec::new(), unexpected })
 }
 
 /// What a file holds.
