@@ -151,6 +151,22 @@ fn finds_things(at: &Path, run: &str, common: &[&str], held_out: &[(RgbImage, Ve
 }
 
 #[test]
+fn a_set_with_boxes_is_checked_described_and_previewed() {
+    let dir = tempfile::tempdir().unwrap();
+    let scenes = scenes(12, 5);
+    write_voc(&dir.path().join("data"), &scenes);
+    let blocks = scenes.iter().flat_map(|(_, things)| things).filter(|(class, _)| *class == "block").count();
+    let checked = succeeds(dir.path(), &["check", "data"]);
+    assert!(checked.contains("12 images, 2 classes") && !checked.contains("in more than one class"), "{checked}");
+    let described = succeeds(dir.path(), &["summary", "data"]);
+    let row = |name: &str| described.lines().find(|line| line.starts_with(name)).unwrap().split_whitespace().nth(1);
+    assert_eq!(row("block"), Some(blocks.to_string().as_str()), "{described}");
+    assert_eq!(row("images"), Some("12"), "{described}");
+    succeeds(dir.path(), &["augment", "data", "--preview", "seen.png"]);
+    assert!(image::open(dir.path().join("seen.png")).is_ok());
+}
+
+#[test]
 fn damaged_sets_are_errors() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path();

@@ -54,6 +54,8 @@ fn scenes_are_trained_on_judged_predicted_and_exported() {
     let at = dir.path();
     scenes(&at.join("data/train"), 48, 1);
     scenes(&at.join("data/val"), 12, 2);
+    assert!(succeeds(at, &["check", "data"]).contains("60 images, 3 classes"));
+    assert!(succeeds(at, &["summary", "data"]).contains("height   32 to 32 pixels"));
     for device in ["cpu", "gpu"] {
         let run = format!("run-{device}");
         let common = ["--device", device, "--json", "--quiet"];

@@ -3,20 +3,23 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::train::{image_size, open_data};
+use super::train::{image_size, open_data, suggested};
 use super::{Common, catch_interrupts, interrupted, print};
 use crate::atomic;
-use crate::data::{self, Batch, Cache, Dataset, Images, Loader, LoaderOptions, Mixes, Seed};
+use crate::data::{self, Annotation, Batch, Cache, Dataset, Images, Loader, LoaderOptions, Mixes, Seed};
 use crate::error::{Error, Result};
 use crate::ops::{AugmentRow, MixRow};
 use crate::report;
-use crate::tasks::Classifier;
+use crate::tasks::{Classifier, RunTask, recognise, with_task};
 
 /// Draws images as training would show them: each row has one as it is, and then changed anew seven times.
 #[derive(Args)]
 pub(super) struct Augment {
     /// What `train` takes; without it, the sample set of handwritten digits.
     data: Option<PathBuf>,
+    /// What to train for: classify, segment, detect, embed, autoencode or read; without it, what the data is for.
+    #[arg(long, value_name = "TASK")]
+    task: Option<String>,
     /// none, light, standard, strong, randaugment, or a TOML file; without it, what `train` takes for such images.
     #[arg(long, value_name = "PRESET|FILE")]
     augment: Option<data::Augment>,
@@ -41,22 +44,30 @@ const SHOWINGS: usize = 8;
 impl Augment {
     pub fn run(&self, common: &Common) -> Result<()> {
         catch_interrupts()?;
-        let train = open_data::<Classifier>(self.data.as_deref(), &toml::Table::new())?.train;
+        let known = self.data.as_deref().map_or(Ok(Classifier::NAME), recognise)?;
+        with_task!(self.task.as_deref().unwrap_or(known), T => self.draw::<T>(common))
+    }
+
+    fn draw<T: RunTask>(&self, common: &Common) -> Result<()> {
+        let train = open_data::<T>(self.data.as_deref(), &toml::Table::new())?.train;
         let probe = train.probe()?;
         let size = self.image_size.as_deref().map(image_size).transpose()?;
         let [height, width] = size.or(probe.size).unwrap_or([224, 224]);
         let mut augment = match &self.augment {
             Some(augment) => augment.clone(),
-            None => data::Augment::suiting(probe.channels),
+            None => suggested::<T>(probe, train.len())?.augment,
         };
         augment.mixup = self.mixup.unwrap_or(augment.mixup);
         augment.cutmix = self.cutmix.unwrap_or(augment.cutmix);
         augment.check()?;
-        let classes = train.classes.clone();
+        let classes = if whole(&train) { train.classes.clone() } else { Vec::new() };
         let shape = [height, width, probe.channels];
         let images = Images::load(spread(train), shape, Cache::Ram, &stop_if_interrupted)?;
         let batch = showings(images, &augment, Seed(common.seed.unwrap_or(0)), [height, width])?;
-        let captions: Vec<String> = batch.labels.iter().map(|&label| classes[label as usize].clone()).collect();
+        let captions: Vec<String> = {
+            let class = |&label: &i32| classes.get(label as usize).cloned().unwrap_or_default();
+            batch.labels.iter().map(class).collect()
+        };
         let (png, _) = report::contact_sheet(&batch, shape, &captions)?;
         atomic::write(&self.preview, &png).map_err(|e| Error::io("write", &self.preview, e))?;
         print(format!("{}: each row an image as it is, then changed", self.preview.display()))
@@ -65,6 +76,11 @@ impl Augment {
 
 fn stop_if_interrupted() -> Result<()> {
     if interrupted() { Err(Error::Interrupted) } else { Ok(()) }
+}
+
+/// Whether classes are of whole images.
+fn whole(dataset: &Dataset) -> bool {
+    dataset.samples.iter().all(|sample| sample.annotation == Annotation::None)
 }
 
 /// A few images, as far from each other as they come.

@@ -8,7 +8,7 @@ use super::Common;
 use super::check::look;
 use super::train::{image_size, refuse_width};
 use crate::bench::{Costs, StepCosts};
-use crate::data::Normalization;
+use crate::data::{Normalization, PartCounts};
 use crate::error::Result;
 use crate::graph::Passes;
 use crate::interop::keras;
@@ -91,19 +91,21 @@ fn classifier(model: &Model) -> Result<Classifier> {
 
 /// What a data set holds.
 fn describe(data: &Path, common: &Common) -> Result<()> {
-    let audit = look(data, None, common)?;
+    let audit = look(data, None, None, common)?;
     if common.json {
         return super::print(super::json(&audit)?);
     }
-    let width = audit.classes.iter().map(|c| c.chars().count()).max().unwrap_or(0).max("class".len());
+    let width = audit.classes.iter().map(|c| c.chars().count()).max().unwrap_or(0).max("images".len());
     let row = |name: &str, cells: &mut dyn Iterator<Item = String>| {
         format!("{name:<width$}{}", cells.map(|cell| format!("  {cell:>10}")).collect::<String>())
     };
     super::print(row("class", &mut audit.parts.iter().map(|part| part.name.to_owned())))?;
+    let known = audit.parts.iter().any(|part| part.counts.iter().any(|&count| count > 0));
+    let count = |part: &PartCounts, i: usize| if known { part.counts[i].to_string() } else { "-".to_owned() };
     for (i, class) in audit.classes.iter().enumerate() {
-        super::print(row(class, &mut audit.parts.iter().map(|part| part.counts[i].to_string())))?;
+        super::print(row(class, &mut audit.parts.iter().map(|part| count(part, i))))?;
     }
-    super::print(row("all", &mut audit.parts.iter().map(|part| part.counts.iter().sum::<usize>().to_string())))?;
+    super::print(row("images", &mut audit.parts.iter().map(|part| part.images.to_string())))?;
     for (name, [least, median, most]) in ["height", "width"].into_iter().zip(audit.sizes) {
         super::print(format!("{name:<8} {least} to {most} pixels, median {median}"))?;
     }

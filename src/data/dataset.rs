@@ -132,7 +132,7 @@ impl Dataset {
     }
 
     /// How many pictures each class has; of pictures with boxes, how many boxes; where pictures show texts, how often each symbol
-    /// occurs.
+    /// occurs. What masks hold is not known before they are read.
     pub fn class_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.classes.len()];
         let symbols = self.symbols();
@@ -142,7 +142,8 @@ impl Dataset {
                     text.chars().filter_map(|symbol| symbols.get(&symbol)).for_each(|&class| counts[class] += 1);
                 }
                 Annotation::Boxes(boxes) => boxes.iter().for_each(|b| counts[b.class] += 1),
-                _ => counts[sample.label] += 1,
+                Annotation::Mask(_) => {}
+                Annotation::None => counts[sample.label] += 1,
             }
         }
         counts

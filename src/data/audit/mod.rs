@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::groups::shared;
 use super::normalize::Moments;
-use super::{Dataset, Image, Images, Normalization, Normalize, Splits};
+use super::{Annotation, Dataset, Image, Images, Normalization, Normalize, Sample, Splits};
 use crate::error::{Error, Result};
 
 use duplicates::Group;
@@ -34,12 +34,14 @@ pub struct Audit {
     pub findings: Vec<Finding>,
 }
 
-/// How many pictures of each class a part has; what cannot be read counts too.
+/// What a part has; what cannot be read counts too.
 #[derive(Clone, Debug, Serialize)]
 pub struct PartCounts {
     /// training, validation or test.
     pub name: &'static str,
-    /// In the order of the classes.
+    /// How many pictures.
+    pub images: usize,
+    /// How many of each class, as [`Dataset::class_counts`] has them.
     pub counts: Vec<usize>,
 }
 
@@ -73,14 +75,15 @@ struct Seen {
 
 const PARTS: [&str; 3] = ["training", "validation", "test"];
 
-/// Looks at every picture of a data set, decoded in full on all cores. `progress` is called after each.
+/// Looks at every picture of a data set, decoded in full on all cores. `counts` are those of the classes among the training
+/// pictures, where an imbalance is to be told. `progress` is called after each picture.
 ///
 /// Errors: those of `progress`; or if not one picture can be read.
-pub fn audit(splits: &Splits, progress: &(dyn Fn() -> Result<()> + Sync)) -> Result<Audit> {
+pub fn audit(splits: &Splits, counts: &[usize], progress: &(dyn Fn() -> Result<()> + Sync)) -> Result<Audit> {
     let parts = [&splits.train, &splits.val, &splits.test];
     let (mut seen, mut unreadable) = (Vec::new(), Vec::new());
     for (part, data) in parts.into_iter().enumerate() {
-        let look = |sample: &super::Sample| {
+        let look = |sample: &Sample| {
             let look = sample.source.image_with(data.window).map(Look::at);
             progress().map(|()| look)
         };
@@ -88,7 +91,7 @@ pub fn audit(splits: &Splits, progress: &(dyn Fn() -> Result<()> + Sync)) -> Res
         for (sample, look) in data.samples.iter().zip(looks) {
             match look {
                 Ok(look) => {
-                    let class = data.classes.get(sample.label).cloned().unwrap_or_default();
+                    let class = class_of(sample, data);
                     seen.push(Seen { look, part, class, name: sample.source.to_string() });
                 }
                 Err(error) => unreadable.push(error.to_string()),
@@ -103,9 +106,10 @@ pub fn audit(splits: &Splits, progress: &(dyn Fn() -> Result<()> + Sync)) -> Res
         findings.push(Finding::serious(format!("{} cannot be read", images(unreadable.len())), unreadable));
     }
     findings.extend(leaked_groups(parts));
-    findings.extend(in_common(&seen, &splits.train.classes, &splits.train.class_counts()));
+    findings.extend(in_common(&seen, &splits.train.classes, counts));
     findings.extend(oddities::find(&seen));
-    let counts = |(name, data): (&'static str, &Dataset)| PartCounts { name, counts: data.class_counts() };
+    let counts =
+        |(name, data): (&'static str, &Dataset)| PartCounts { name, images: data.len(), counts: data.class_counts() };
     let sizes = [0, 1].map(|axis| extremes(seen.iter().map(|s| s.look.size[axis]).collect()));
     let colour = seen.iter().filter(|s| s.look.channels == 3).count();
     let depth = if colour > 0 { 3 } else { 1 };
@@ -139,7 +143,7 @@ pub fn audit_decoded(parts: [Option<&Images>; 3], counts: &[usize]) -> Result<Ve
         let look = |index: usize| {
             let sample = &images.dataset().samples[index];
             let look = Look::at(images.image(index)?);
-            let class = images.dataset().classes.get(sample.label).cloned().unwrap_or_default();
+            let class = class_of(sample, images.dataset());
             Ok(Seen { look, part, class, name: sample.source.to_string() })
         };
         seen.extend((0..images.len()).into_par_iter().map(look).collect::<Result<Vec<Seen>>>()?);
@@ -148,6 +152,14 @@ pub fn audit_decoded(parts: [Option<&Images>; 3], counts: &[usize]) -> Result<Ve
     let leaked = leaked_groups(parts.map(|part| part.map_or(&none, Images::dataset)));
     let common = parts[0].map_or(Vec::new(), |train| in_common(&seen, &train.dataset().classes, counts));
     Ok(leaked.into_iter().chain(common).collect())
+}
+
+/// The class of the whole picture; empty where it has none.
+fn class_of(sample: &Sample, data: &Dataset) -> String {
+    match sample.annotation {
+        Annotation::None => data.classes.get(sample.label).cloned().unwrap_or_default(),
+        Annotation::Mask(_) | Annotation::Boxes(_) | Annotation::Text(_) => String::new(),
+    }
 }
 
 /// Groups that a network could know from training.
@@ -306,14 +318,19 @@ mod tests {
         folder
     }
 
+    fn of_folder(folder: &Path) -> Audit {
+        let splits = super::super::open(folder).unwrap();
+        audit(&splits, &splits.train.class_counts(), &|| Ok(())).unwrap()
+    }
+
     fn findings(folder: &Path) -> Vec<Finding> {
-        audit(&super::super::open(folder).unwrap(), &|| Ok(())).unwrap().findings
+        of_folder(folder).findings
     }
 
     #[test]
     fn a_good_set_has_no_findings_and_is_described() {
         let folder = pets();
-        let audit = audit(&super::super::open(folder.path()).unwrap(), &|| Ok(())).unwrap();
+        let audit = of_folder(folder.path());
         assert_eq!(audit.findings, []);
         assert_eq!((audit.sizes, audit.channels), ([[48; 3], [64; 3]], [0, 32]));
         let counts: Vec<(&str, &[usize])> = audit.parts.iter().map(|p| (p.name, p.counts.as_slice())).collect();
@@ -383,7 +400,7 @@ mod tests {
         write(folder.path(), "cat/a.png", "");
         write(folder.path(), "dog/b.png", "");
         let splits = super::super::open(folder.path()).unwrap();
-        assert!(audit(&splits, &|| Ok(())).unwrap_err().to_string().contains("not one of its images"));
-        assert!(matches!(audit(&splits, &|| Err(Error::Interrupted)), Err(Error::Interrupted)));
+        assert!(audit(&splits, &[], &|| Ok(())).unwrap_err().to_string().contains("not one of its images"));
+        assert!(matches!(audit(&splits, &[], &|| Err(Error::Interrupted)), Err(Error::Interrupted)));
     }
 }
