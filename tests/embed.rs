@@ -85,6 +85,15 @@ fn triplets_tell_people_apart_too() {
 }
 
 #[test]
+fn aligned_pictures_are_told_apart_place_by_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, done) = trained(folder.path(), "gpu", &["--aligned"]);
+    expect_learned(&done);
+    let model = std::fs::read_to_string(run.join("model.toml")).unwrap();
+    assert!(model.contains("flatten") && !model.contains("global_average"), "{model}");
+}
+
+#[test]
 fn a_run_embeds_indexes_searches_and_verifies() {
     let folder = tempfile::tempdir().unwrap();
     let (run, done) = trained(folder.path(), "cpu", &[]);

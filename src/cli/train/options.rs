@@ -44,6 +44,10 @@ pub(super) struct TaskOptions {
     /// Numbers of the vector that is made of each picture; 128 by default.
     #[arg(long, value_name = "N", help_heading = EMBED)]
     embedding: Option<u32>,
+    /// Pictures show their things at the same place, as faces that are cut out alike do: vectors are made of the network's last map
+    /// place by place, not of its mean.
+    #[arg(long, help_heading = EMBED)]
+    aligned: bool,
     /// arcface (a margin between classes, by angle) or triplet (between the hardest pictures of a batch).
     #[arg(long, value_name = "LOSS", help_heading = EMBED)]
     metric_loss: Option<MetricLoss>,
@@ -80,7 +84,7 @@ impl TaskOptions {
         let text = |value: &dyn ToString| Value::String(value.to_string());
         let path = |path: &PathBuf| text(&path.canonicalize().unwrap_or_else(|_| path.clone()).display());
         let reconstruction = self.reconstruction_loss.map(|loss| loss.name().into());
-        let given: [(&str, &str, &str, Option<Value>); 16] = [
+        let given: [(&str, &str, &str, Option<Value>); 17] = [
             (Segmenter::NAME, "--mask-loss", "loss", self.mask_loss.map(|loss| String::from(loss).into())),
             (Segmenter::NAME, "--masks", "masks", self.masks.as_ref().map(|m| text(m))),
             (Segmenter::NAME, "--palette", "palette", self.palette.as_ref().map(path)),
@@ -91,6 +95,7 @@ impl TaskOptions {
             (Autoencoder::NAME, "--normal", "normal", self.normal.as_ref().map(|c| text(c))),
             (Autoencoder::NAME, "--denoise", "denoise", self.denoise.map(Value::Float)),
             (Embedder::NAME, "--embedding", "embedding", self.embedding.map(|n| i64::from(n).into())),
+            (Embedder::NAME, "--aligned", "aligned", self.aligned.then_some(Value::Boolean(true))),
             (Embedder::NAME, "--metric-loss", "loss", self.metric_loss.map(|loss| loss.name().into())),
             (Embedder::NAME, "--margin", "margin", self.margin.map(|x| f64::from(x).into())),
             (Embedder::NAME, "--scale", "scale", self.scale.map(|x| f64::from(x).into())),

@@ -1,18 +1,18 @@
 use super::{MetricLoss, Options};
 use crate::error::{Error, Result};
 use crate::nn::Model;
-use crate::nn::layers::{BatchNormalization, CosineDense, Dense, UnitNormalization};
+use crate::nn::layers::{BatchNormalization, CosineDense, Dense, Dropout, Flatten, UnitNormalization};
 
 /// The name of the layer that gives vectors of length 1.
 const DIRECTION: &str = "direction";
 
-/// The network of which a classifier's is the beginning: cut before the classes, its features averaged over the picture, then a
-/// dense layer to vectors, normalised over the batch and brought to length 1, as in ArcFace's paper; for ArcFace, the cosines with
-/// the classes' directions beside it.
+/// The network of which a classifier's is the beginning: cut before the classes, its features averaged over the picture (or, where
+/// pictures are aligned, taken place by place), then a dense layer to vectors, normalised over the batch and brought to length 1, as
+/// in ArcFace's paper; for ArcFace, the cosines with the classes' directions beside it.
 ///
 /// Errors: if the network does not end in a layer for classes.
 pub fn network(classifier: &Model, classes: usize, options: &Options) -> Result<Model> {
-    let mut model = classifier.without_head()?.pooled()?;
+    let mut model = if options.aligned { by_place(classifier)? } else { classifier.without_head()?.pooled()? };
     let name = |layer: &crate::nn::LayerSpec| layer.name.clone();
     let features = model.layers().last().map(name).ok_or_else(|| Error::config("the network has no layers"))?;
     let dense = Dense { use_bias: false, ..Dense::new(options.embedding) };
@@ -28,6 +28,18 @@ pub fn network(classifier: &Model, classes: usize, options: &Options) -> Result<
             Ok(model.with_outputs([direction, cosines]))
         }
     }
+}
+
+/// The last map of a network, flattened, with the dropout of ArcFace's paper.
+fn by_place(classifier: &Model) -> Result<Model> {
+    const RATE: f64 = 0.4;
+    let maps = classifier.feature_maps()?;
+    let last = maps.iter().rfind(|map| map.extents != [1, 1]);
+    let last = last.ok_or_else(|| Error::config("--aligned needs a network that makes maps: take another --model"))?;
+    let mut model = classifier.cut_at(&last.layer)?;
+    let places = model.named("places", Flatten {}, [&last.layer]);
+    model.named("places_dropout", Dropout { rate: RATE }, [&places]);
+    Ok(model)
 }
 
 /// The part of a network that describes a picture by one vector: what a network for vectors gives; the code of an autoencoder; of any

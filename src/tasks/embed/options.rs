@@ -9,6 +9,9 @@ use crate::error::{Error, Result};
 pub struct Options {
     /// Numbers of a vector.
     pub embedding: usize,
+    /// Whether pictures show their things at the same place, as faces that are cut out alike do: vectors are made of the network's
+    /// last map place by place, not of its mean.
+    pub aligned: bool,
     /// How it learns what belongs together.
     pub loss: MetricLoss,
     /// By how much classes are to be apart: radians for ArcFace, 0.3 by default; a distance for triplets, 0.2.
@@ -25,7 +28,8 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { embedding: 128, loss: MetricLoss::ArcFace, margin: None, scale: 16.0, hold_out_classes: None }
+        let loss = MetricLoss::ArcFace;
+        Self { embedding: 128, aligned: false, loss, margin: None, scale: 16.0, hold_out_classes: None }
     }
 }
 

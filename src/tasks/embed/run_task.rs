@@ -178,7 +178,7 @@ fn lines(evaluation: &Evaluation) -> Vec<String> {
     lines.push(format!("\npairs      {} of one class, {} of two", v.same_pairs, v.different_pairs));
     lines.push(format!("ROC-AUC    {}   equal error rate {}", percent(v.roc_auc), percent(v.equal_error_rate)));
     for TrueAccepts { far, tar } in &v.tar_at_far {
-        lines.push(format!("accepted   {} of those of one class, with {far} of the others", percent(*tar)));
+        lines.push(format!("accepted   {} of those of one class, with {} of the others", percent(*tar), percent(*far)));
     }
     let chosen = if v.calibrated { "chosen on validation images" } else { "the best for these" };
     let point = &v.at_threshold;
