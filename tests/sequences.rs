@@ -116,7 +116,33 @@ fn directions_are_learned_judged_and_predicted() {
     let model = fs::read_to_string(at.join("cpu/model.toml")).unwrap();
     assert!(model.contains("input = [48, 12, 1]") && model.contains("split_frames"), "{model}");
     fails(at, &["predict", "cpu", "clips/test/left/clip-0/0.png"], "a sequence is a folder of frames");
-    fails(at, &["explain", "cpu", "clips/test/left/clip-0/0.png"], "looks at sequences");
+    fails(at, &["explain", "cpu", "clips/test/left/clip-0/0.png"], "a sequence is a folder of frames");
+    what_decided_is_what_moves(at);
+}
+
+/// The square counts more than the noise, in each frame that is looked at.
+fn what_decided_is_what_moves(at: &Path) {
+    let explain = ["explain", "cpu", "clips/test/left", "--npy", "--json", "--device", "cpu", "--method"];
+    for method in ["integrated-gradients", "occlusion", "grad-cam"] {
+        let told = succeeds(at, &[&explain[..], &[method]].concat());
+        let (mut inside, mut outside) = (Vec::new(), Vec::new());
+        for line in told.lines() {
+            let line: Value = serde_json::from_str(line).unwrap();
+            let map = ocellus::interop::npy::read(at.join(line["heatmap"].as_str().unwrap())).unwrap().array;
+            assert_eq!(map.shape.dims(), [48, 12], "four frames, one below another");
+            let overlay = image::open(at.join(line["overlay"].as_str().unwrap())).unwrap();
+            assert_eq!((overlay.width(), overlay.height()), (12, 48));
+            for (values, frame) in map.data.chunks(144).zip([0, 2, 3, 5]) {
+                let path = at.join(line["path"].as_str().unwrap()).join(format!("{frame}.png"));
+                let pixels = image::open(path).unwrap().into_luma8().into_raw();
+                for (value, pixel) in values.iter().zip(pixels) {
+                    if pixel >= 180 { &mut inside } else { &mut outside }.push(value.abs());
+                }
+            }
+        }
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        assert!(mean(&inside) > 1.5 * mean(&outside), "{method}: {} inside, {} outside", mean(&inside), mean(&outside));
+    }
 }
 
 #[test]

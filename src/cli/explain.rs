@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
+use super::predict::sources;
 use super::trained::{Trained, task_of};
 use super::{Common, json, print};
-use crate::data::{Image, list_images};
+use crate::data::Image;
 use crate::device::{Device, Weights};
 use crate::error::{Error, Result};
 use crate::explain::{Heatmap, Method, Score, Watched, channels, explain, faithfulness, filters};
@@ -22,7 +23,7 @@ use crate::tensor::{Array, Tensor};
 pub(super) struct Explain {
     /// A run folder, or a weights file in one.
     run: PathBuf,
-    /// Images, folders, globs.
+    /// Images, folders, globs; folders of frames, where the network looks at sequences.
     #[arg(required_unless_present = "filters")]
     paths: Vec<PathBuf>,
     /// grad-cam, grad-cam++, integrated-gradients, smooth-grad or occlusion.
@@ -88,25 +89,18 @@ impl Explain {
     }
 
     fn run_as<T: RunTask>(&self, common: &Common) -> Result<()> {
-        let mut paths = Vec::new();
-        for path in &self.paths {
-            paths.extend(list_images(path)?);
-        }
-        if paths.is_empty() && !self.filters {
-            return Err(Error::config("there are no images in what was given"));
-        }
         let trained = Trained::<T>::open(&self.run, common)?;
-        if trained.session.task().canvas().frames() > 1 {
-            let message = "its network looks at sequences; only single pictures can be explained";
-            return Err(Error::format(&self.run, message));
-        }
+        let named = match self.paths.as_slice() {
+            [] => Vec::new(),
+            paths => sources(paths, trained.session.task().canvas())?,
+        };
         let folder = self.run.is_dir().then_some(self.run.as_path()).or(self.run.parent()).unwrap_or(Path::new("."));
         let out = self.out.clone().unwrap_or_else(|| folder.join("explanations"));
         fs::create_dir_all(&out).map_err(|e| Error::io("create", &out, e))?;
         if self.filters {
             self.draw_filters(&trained, &out)?;
         }
-        if paths.is_empty() {
+        if named.is_empty() {
             return Ok(());
         }
         let classes = &trained.kept.classes;
@@ -115,8 +109,8 @@ impl Explain {
         let mut random = if self.sanity { Some(self.with_random_weights(&trained, common)?) } else { None };
         super::catch_interrupts()?;
         let mut failed = 0;
-        for (number, path) in paths.iter().enumerate() {
-            match Image::open_with(path, trained.kept.settings.window) {
+        for (number, (path, source)) in named.iter().enumerate() {
+            match source.image_with(trained.kept.settings.window) {
                 Ok(image) => {
                     let explained =
                         self.picture(&mut watched, random.as_mut(), &trained, wanted, path, image, &out, number)?;
@@ -133,7 +127,7 @@ impl Explain {
         }
         match failed {
             0 => Ok(()),
-            n => Err(Error::config(format!("{n} of {} images could not be read", paths.len()))),
+            n => Err(Error::config(format!("{n} of {} images could not be read", named.len()))),
         }
     }
 
@@ -187,7 +181,7 @@ impl Explain {
         number: usize,
     ) -> Result<Explained> {
         let task = trained.session.task();
-        let fitted = image.clone().fit(task.model().input)?;
+        let fitted = image.clone().fit(task.canvas())?;
         let pixels = task.normalization().apply(&fitted.pixels);
         let seed = Seed(0);
         let nothing = Score::output(0, watched.outputs());

@@ -57,7 +57,7 @@ impl Predict {
 
     fn run_as<T: RunTask>(&self, common: &Common) -> Result<()> {
         let trained = Trained::<T>::open(&self.run, common)?;
-        let named = self.list(trained.session.task().canvas())?;
+        let named = sources(&self.paths, trained.session.task().canvas())?;
         let mut trained = if self.tta { trained.with_views()? } else { trained };
         if let Some(out) = &self.out {
             std::fs::create_dir_all(out).map_err(|e| Error::io("create", out, e))?;
@@ -77,27 +77,6 @@ impl Predict {
             0 => Ok(()),
             n => Err(Error::config(format!("{n} of {} images could not be read", named.len()))),
         }
-    }
-
-    /// The pictures that were named, or the sequences where the network looks at those.
-    fn list(&self, canvas: Canvas) -> Result<Vec<(PathBuf, Source)>> {
-        let single = |path: PathBuf| (path.clone(), Source::File(path));
-        let mut named = Vec::new();
-        for path in &self.paths {
-            let read = path == Path::new("-");
-            let paths = if read { lines_of_stdin()? } else { vec![path.clone()] };
-            for path in paths {
-                match canvas.frames() {
-                    1 if read => named.push(single(path)),
-                    1 => named.extend(list_images(path)?.into_iter().map(single)),
-                    frames => named.extend(list_sequences(path, frames)?),
-                }
-            }
-        }
-        if named.is_empty() {
-            return Err(Error::config("there are no images in what was given"));
-        }
-        Ok(named)
     }
 
     /// Predicts some pictures and prints a line for each, in order; returns how many could not be read.
@@ -171,6 +150,27 @@ pub(super) fn list(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
     match paths.is_empty() {
         true => Err(Error::config("there are no images in what was given")),
         false => Ok(paths),
+    }
+}
+
+/// The images that arguments name, as [`list`] does, or the sequences where the network looks at those.
+///
+/// Errors: if there are none.
+pub(super) fn sources(given: &[PathBuf], canvas: Canvas) -> Result<Vec<(PathBuf, Source)>> {
+    let single = |path: PathBuf| (path.clone(), Source::File(path));
+    if canvas.frames() == 1 {
+        return Ok(list(given)?.into_iter().map(single).collect());
+    }
+    let mut named = Vec::new();
+    for path in given {
+        let paths = if path == Path::new("-") { lines_of_stdin()? } else { vec![path.clone()] };
+        for path in paths {
+            named.extend(list_sequences(path, canvas.frames())?);
+        }
+    }
+    match named.is_empty() {
+        true => Err(Error::config("there are no images in what was given")),
+        false => Ok(named),
     }
 }
 

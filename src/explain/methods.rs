@@ -105,8 +105,10 @@ fn class_activation(
         sum.iter_mut().zip(&map).for_each(|(sum, value)| *sum += weight * value);
     }
     sum.iter_mut().for_each(|value| *value = value.max(0.0));
-    let [height, width, _] = watched.input();
-    Ok(Heatmap::stretched(&sum, [h, w], [height, width]))
+    // Nothing is interpolated from one frame to the next.
+    let ([height, width, _], frames) = (watched.input(), watched.map_frames());
+    let stretched = |frame| Heatmap::stretched(frame, [h / frames, w], [height / frames, width]).values;
+    Ok(Heatmap { size: [height, width], values: sum.chunks(sum.len() / frames).flat_map(stretched).collect() })
 }
 
 /// Mean gradient of pictures, one value for each of theirs.
@@ -154,14 +156,16 @@ fn smooth_grad(watched: &mut Watched, picture: &[f32], score: &Score, seed: Seed
 
 fn occlusion(watched: &mut Watched, picture: &[f32], score: &Score) -> Result<Heatmap> {
     let [height, width, channels] = watched.input();
-    let side = [height, width].map(|extent| extent.div_ceil(SQUARES).max(1));
+    let frame = height / watched.frames();
+    let side = [frame, width].map(|extent| extent.div_ceil(SQUARES).max(1));
     let starts = |extent: usize, side: usize| (0..extent).step_by(side.div_ceil(2)).collect::<Vec<usize>>();
     let mut squares = Vec::new();
     for top in starts(height, side[0]) {
         squares.extend(starts(width, side[1]).into_iter().map(|left| [top, left]));
     }
     let within = |[top, left]: [usize; 2]| {
-        let (rows, columns) = (top..(top + side[0]).min(height), left..(left + side[1]).min(width));
+        let bottom = (top + side[0]).min((top / frame + 1) * frame);
+        let (rows, columns) = (top..bottom, left..(left + side[1]).min(width));
         rows.flat_map(move |y| columns.clone().map(move |x| y * width + x))
     };
     let covered = |&square: &[usize; 2]| {

@@ -14,6 +14,9 @@ pub struct Watched {
     input: [usize; 3],
     outputs: usize,
     map: [usize; 3],
+    /// How many maps of frames, one below another, that is.
+    map_frames: usize,
+    frames: usize,
 }
 
 /// What was seen of some pictures, one after the other.
@@ -69,7 +72,7 @@ impl Watched {
             }
             None => last_map(&graph, logits).unwrap_or(pixels),
         };
-        let &[_, map_h, map_w, channels] = graph.shape(map).dims() else {
+        let &[maps, map_h, map_w, channels] = graph.shape(map).dims() else {
             let name = layer.unwrap_or_default();
             return Err(Error::config(format!("layer \"{name}\" has no height and width: choose one before it")));
         };
@@ -87,7 +90,9 @@ impl Watched {
             graph.output(name, value);
         }
         let program = device.compile(&graph, weights, Ending::Nothing)?;
-        Ok(Self { program, n, input: model.input, outputs, map: [map_h, map_w, channels] })
+        let map_frames = maps / n;
+        let map = [map_frames * map_h, map_w, channels];
+        Ok(Self { program, n, input: model.input, outputs, map, map_frames, frames: model.frames() })
     }
 
     /// How many logits it gives of a picture.
@@ -105,9 +110,19 @@ impl Watched {
         self.input
     }
 
-    /// Height, width and channels of the map within.
+    /// Frames that a picture holds one below another; 1 where it is no sequence.
+    pub fn frames(&self) -> usize {
+        self.frames
+    }
+
+    /// Height, width and channels of the map within; of a sequence those of its frames, one below another.
     pub fn map(&self) -> [usize; 3] {
         self.map
+    }
+
+    /// How many maps of frames [`Watched::map`] holds.
+    pub fn map_frames(&self) -> usize {
+        self.map_frames
     }
 
     /// Shows pictures `[h, w, c]`, as many as [`Watched::batch`] or fewer; the score is the same for all of them.

@@ -90,7 +90,7 @@ fn head(report: &Report, name: &str) -> Markup {
     };
     html! {
         header {
-            p.eyebrow { (kind) ", " (classes) " classes" }
+            p.eyebrow { (kind) @if settings.task != "autoencode" { ", " (classes) " classes" } }
             h1 { (name) }
             p.eyebrow {
                 (settings.model) " on " (h) "×" (w) "×" (c)

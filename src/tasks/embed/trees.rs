@@ -60,8 +60,7 @@ impl Trees {
     /// Errors: if the folder cannot be written; [`Error::Interrupted`] if it was cancelled.
     pub fn build(folder: &Path, index: &Index, seed: Seed, cancelled: impl Fn() -> bool + Sync + Send) -> Result<()> {
         let failed = |e: &dyn std::fmt::Display| Error::format(folder, format!("could not be made: {e}"));
-        let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let made = tempfile::tempdir_in(parent).map_err(|e| Error::io("write to", parent, e))?;
+        let made = atomic::begin_folder(folder).map_err(|e| Error::io("write", folder, e))?;
         let space = 4 * size_of_val(index.embeddings.vectors.as_slice()) + 1024 * index.paths.len() + (64 << 20);
         let env = open(made.path(), space, EnvFlags::empty()).map_err(|e| failed(&e))?;
         write(&env, index, seed, cancelled).map_err(|e| match e {
@@ -82,7 +81,7 @@ impl Trees {
         let path = made.path().join(ABOUT);
         atomic::write(&path, text.as_bytes()).map_err(|e| Error::io("write", &path, e))?;
         remove(folder)?;
-        fs::rename(made.path(), folder).map_err(|e| Error::io("write", folder, e))
+        atomic::finish_folder(made, folder).map_err(|e| Error::io("write", folder, e))
     }
 
     /// Opens a folder of them.
