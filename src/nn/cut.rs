@@ -46,6 +46,27 @@ impl Model {
         Err(Error::config("the network does not end in a layer with weights for the classes: name a layer instead"))
     }
 
+    /// The network up to the last map or sequence of several places from which its first output is made in a single line.
+    ///
+    /// Errors: if there is none, or shapes in it do not fit.
+    pub fn before_pooling(&self) -> Result<Self> {
+        let (graph, built, _) = self.inference(1)?;
+        let mut name = self.first_output().map(|spec| spec.name.as_str());
+        while let Some(at) = name.and_then(|name| self.layers().iter().position(|spec| spec.name == name)) {
+            let spec = &self.layers()[at];
+            let places = match graph.shape(built.layers[at]).dims() {
+                [_, places @ .., _] => places.iter().product(),
+                _ => 1,
+            };
+            if places > 1 {
+                return self.cut_at(&spec.name);
+            }
+            name = if let [input] = spec.inputs.as_slice() { Some(input) } else { None };
+        }
+        let message = "the network's features are not made of a map with several places: take a larger picture, or another network";
+        Err(Error::config(message))
+    }
+
     /// The network with one vector for each picture: of a map or a sequence, the mean over its places.
     ///
     /// Errors: if shapes in it do not fit.
@@ -98,6 +119,24 @@ mod tests {
             );
             assert_eq!(Model::parse(&cut.to_toml().unwrap()).unwrap().tensors().unwrap(), cut.tensors().unwrap());
         }
+    }
+
+    #[test]
+    fn what_is_known_of_places_is_before_the_mean_over_them() {
+        for (name, size, expected) in [
+            ("lenet", 28, &[5, 5, 16][..]),
+            ("vgg-small", 32, &[4, 4, 128]),
+            ("resnet18", 64, &[2, 2, 512]),
+            ("squeezenet", 64, &[3, 3, 512]),
+            ("efficientnet_b0", 64, &[2, 2, 1280]),
+            ("vit_tiny", 32, &[5, 192]),
+        ] {
+            let model = zoo::build(name, [size, size, 3], 7).unwrap();
+            let (graph, built, _) = model.without_head().unwrap().before_pooling().unwrap().inference(1).unwrap();
+            assert_eq!(graph.shape(built.output).dims()[1..], *expected, "{name}");
+        }
+        let small = zoo::build("resnet18", [32, 32, 3], 7).unwrap().without_head().unwrap();
+        assert!(small.before_pooling().unwrap_err().to_string().contains("a larger picture"));
     }
 
     #[test]

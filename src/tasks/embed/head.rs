@@ -30,14 +30,12 @@ pub fn network(classifier: &Model, classes: usize, options: &Options) -> Result<
     }
 }
 
-/// The last map of a network, flattened, with the dropout of ArcFace's paper.
+/// What a network knows of each place, flattened, with the dropout of ArcFace's paper.
 fn by_place(classifier: &Model) -> Result<Model> {
     const RATE: f64 = 0.4;
-    let maps = classifier.feature_maps()?;
-    let last = maps.iter().rfind(|map| map.extents != [1, 1]);
-    let last = last.ok_or_else(|| Error::config("--aligned needs a network that makes maps: take another --model"))?;
-    let mut model = classifier.cut_at(&last.layer)?;
-    let places = model.named("places", Flatten {}, [&last.layer]);
+    let mut model = classifier.without_head()?.before_pooling()?;
+    let last = model.layers().last().map(|layer| layer.name.clone()).unwrap_or_default();
+    let places = model.named("places", Flatten {}, [&last]);
     model.named("places_dropout", Dropout { rate: RATE }, [&places]);
     Ok(model)
 }
