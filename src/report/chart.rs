@@ -1,5 +1,7 @@
 //! Line charts as SVG.
 
+use std::borrow::Cow;
+
 use maud::{Markup, PreEscaped, html};
 
 /// A line chart as SVG. Colours are CSS variables, so that it follows light and dark; every point tells its value on hover.
@@ -19,7 +21,7 @@ pub struct Chart {
 #[derive(Clone, Debug)]
 pub struct Axis {
     /// What it measures.
-    pub label: &'static str,
+    pub label: Cow<'static, str>,
     /// How its numbers are written.
     pub unit: Unit,
     /// Least and most; from the points where it is `None`.
@@ -77,13 +79,13 @@ const MOST_TIPS: usize = 120;
 
 impl Axis {
     /// As wide as the points need.
-    pub fn free(label: &'static str, unit: Unit) -> Self {
-        Self { label, unit, range: None }
+    pub fn free(label: impl Into<Cow<'static, str>>, unit: Unit) -> Self {
+        Self { label: label.into(), unit, range: None }
     }
 
     /// From 0 to 1, in per cent.
-    pub fn share(label: &'static str) -> Self {
-        Self { label, unit: Unit::Percent, range: Some([0.0, 1.0]) }
+    pub fn share(label: impl Into<Cow<'static, str>>) -> Self {
+        Self { label: label.into(), unit: Unit::Percent, range: Some([0.0, 1.0]) }
     }
 
     fn scale(&self, values: impl Iterator<Item = f64>) -> Scale {
@@ -232,7 +234,7 @@ impl Chart {
     }
 
     fn tip(&self, line: &Line, [x, y]: [f64; 2]) -> String {
-        let name = if line.name.is_empty() { self.y.label } else { &line.name };
+        let name = if line.name.is_empty() { &*self.y.label } else { &line.name };
         format!("{name}: {} at {} {}", readable(self.y.unit, y), self.x.label, readable(self.x.unit, x))
     }
 
@@ -349,7 +351,7 @@ mod tests {
             ink: Ink::Color(1),
             points: vec![[1.0, 0.5], [2.0, f64::NAN], [3.0, 0.25], [4.0, 0.125]],
         };
-        let axis = |label| Axis::free(label, Unit::Plain);
+        let axis = |label: &'static str| Axis::free(label, Unit::Plain);
         let chart = Chart { title: "t".into(), x: axis("epoch"), y: axis("loss"), lines: vec![line] };
         let text = chart.svg().into_string();
         let path = text.split("class=\"line\" d=\"").nth(2).unwrap().split('"').next().unwrap();

@@ -198,10 +198,10 @@ pub fn learning_curves(history: &History) -> Vec<Chart> {
             history.epochs.iter().filter_map(|e| value(e).map(|v| [e.epoch as f64, v])).collect();
         (!points.is_empty()).then(|| Line { name: name.to_owned(), ink: Ink::Color(color), points })
     };
-    let chart = |label: &'static str, unit, lines: Vec<Option<Line>>| Chart {
+    let chart = |label: &str, unit, lines: Vec<Option<Line>>| Chart {
         title: format!("{label} by epoch"),
         x: Axis::free("epoch", Unit::Count),
-        y: Axis::free(label, unit),
+        y: Axis::free(label.to_owned(), unit),
         lines: lines.into_iter().flatten().collect(),
     };
     let metric = metric_name(&history.metric);
@@ -212,7 +212,7 @@ pub fn learning_curves(history: &History) -> Vec<Chart> {
             vec![line("training loss", 0, &|e| Some(e.train_loss)), line("validation loss", 1, &|e| e.val_loss)],
         ),
         chart(
-            "metric",
+            &metric,
             Unit::Percent,
             vec![
                 line(&format!("training {metric}"), 0, &|e| e.train_metric),

@@ -83,7 +83,10 @@ fn net_benefit(scores: &Scores, class: usize, name: &str) -> Chart {
     Chart {
         title: format!("Decision curve of {name}"),
         x: Axis::share("probability from which on one acts"),
-        y: Axis { label: "net benefit", unit: Unit::Plain, range: Some([LEAST, (20.0 * most).ceil().max(1.0) / 20.0]) },
+        y: Axis {
+            range: Some([LEAST, (20.0 * most).ceil().max(1.0) / 20.0]),
+            ..Axis::free("net benefit", Unit::Plain)
+        },
         lines: vec![
             line("always", Ink::Color(1), &|i| curve[i].all),
             line("never", Ink::Ideal, &|_| 0.0),
