@@ -117,6 +117,8 @@ fn directions_are_learned_judged_and_predicted() {
     assert!(model.contains("input = [48, 12, 1]") && model.contains("split_frames"), "{model}");
     fails(at, &["predict", "cpu", "clips/test/left/clip-0/0.png"], "a sequence is a folder of frames");
     fails(at, &["explain", "cpu", "clips/test/left/clip-0/0.png"], "a sequence is a folder of frames");
+    let report = fs::read_to_string(at.join("cpu/report.html")).unwrap();
+    assert!(report.contains("What decided") && report.contains("pictures strips"));
     what_decided_is_what_moves(at);
 }
 
@@ -131,7 +133,7 @@ fn what_decided_is_what_moves(at: &Path) {
             let map = ocellus::interop::npy::read(at.join(line["heatmap"].as_str().unwrap())).unwrap().array;
             assert_eq!(map.shape.dims(), [48, 12], "four frames, one below another");
             let overlay = image::open(at.join(line["overlay"].as_str().unwrap())).unwrap();
-            assert_eq!((overlay.width(), overlay.height()), (12, 48));
+            assert_eq!((overlay.width(), overlay.height()), (48, 12));
             for (values, frame) in map.data.chunks(144).zip([0, 2, 3, 5]) {
                 let path = at.join(line["path"].as_str().unwrap()).join(format!("{frame}.png"));
                 let pixels = image::open(path).unwrap().into_luma8().into_raw();

@@ -191,7 +191,7 @@ impl Explain {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let name = |ending: &str| out.join(format!("{number:04}-{stem}-{}.{ending}", self.method));
         let overlay = name("png");
-        map.over(&image).save_png(&overlay)?;
+        map.over(&image).side_by_side(watched.frames()).save_png(&overlay)?;
         let maps = self.maps.then(|| out.join(format!("{number:04}-{stem}-maps.png")));
         if let Some(path) = &maps {
             let seen = watched.look(std::slice::from_ref(&pixels), &score)?;

@@ -123,6 +123,15 @@ impl Image {
         Ok(Self { size: [height, width], channels, pixels })
     }
 
+    /// The frames that stand below one another, side by side. A height that does not divide into them loses its last rows.
+    pub fn side_by_side(&self, frames: usize) -> Self {
+        let [height, width] = [self.size[0] / frames.max(1), self.size[1]];
+        let row = width * self.channels;
+        let place = |y: usize| (0..frames).map(move |frame| (frame * height + y) * row);
+        let pixels = (0..height).flat_map(place).flat_map(|at| &self.pixels[at..at + row]).copied().collect();
+        Self { size: [height, frames * width], channels: self.channels, pixels }
+    }
+
     /// Stretched to a shape that can be, into `target`. What is left of this picture is of no use.
     pub(super) fn fit_to(&mut self, [height, width, channels]: [usize; 3], resizer: &mut Resizer, target: &mut [u8]) {
         self.convert_to(channels);
@@ -222,6 +231,14 @@ mod tests {
         let mut exif = b"\xff\xe1\x00\x22Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
         exif.extend([orientation, 0, 0, 0, 0, 0, 0, 0]);
         [&jpeg[..2], &exif, &jpeg[2..]].concat()
+    }
+
+    #[test]
+    fn frames_stand_side_by_side() {
+        let image = Image { size: [4, 2], channels: 1, pixels: (0..8).collect() };
+        let beside = image.side_by_side(2);
+        assert_eq!((beside.size, beside.pixels), ([2, 4], vec![0, 1, 4, 5, 2, 3, 6, 7]));
+        assert_eq!(image.side_by_side(1), image);
     }
 
     #[test]

@@ -3,7 +3,7 @@ use maud::{Markup, html};
 use super::Judged;
 use crate::error::{Error, Result};
 use crate::explain::{Method, Score, Watched, explain};
-use crate::report::{section as part, thumbnail};
+use crate::report::{line_picture, section as part, thumbnail};
 use crate::seed::Seed;
 use crate::tasks::Classifier;
 use crate::train::Session;
@@ -28,7 +28,7 @@ pub(super) fn section(judged: &Judged, session: &Session<Classifier>) -> Result<
     let right: Vec<usize> = (0..all).step_by((all / (4 * PICTURES)).max(1)).filter(is_right).take(PICTURES).collect();
     let [h, w, _] = task.input();
     let most = PICTURES.min(all);
-    if most * h * w > MOST_PIXELS || task.canvas().frames() > 1 {
+    if most * h * w > MOST_PIXELS {
         return Ok(None);
     }
     let mut watched = match Watched::new(&task.model, session.device(), session.weights(), 1, None) {
@@ -45,7 +45,7 @@ pub(super) fn section(judged: &Judged, session: &Session<Classifier>) -> Result<
     let (wrong, right) = (figures(&wrong)?, figures(&right)?);
     let content = html! {
         @for (title, figures) in [("Mistakes", &wrong), ("Right answers", &right)] {
-            @if !figures.is_empty() { h3 { (title) } div.pictures { @for figure in figures { (figure) } } }
+            @if !figures.is_empty() { h3 { (title) } div.pictures.strips[watched.frames() > 1] { @for figure in figures { (figure) } } }
         }
     };
     let note = "Red is what speaks most for the answer (Grad-CAM). If it is not on the thing, the network has learned something else.";
@@ -59,7 +59,8 @@ fn figure(judged: &Judged, task: &Classifier, watched: &mut Watched, index: usiz
     let score = Score::class(answer, watched.outputs());
     let map = explain(watched, Method::GradCam, &pixels, &score, Seed(0))?;
     let coarse = image.size.iter().all(|&n| n < 64);
-    let uri = thumbnail(&map.over(&image))?;
+    let drawn = map.over(&image).side_by_side(watched.frames());
+    let uri = if watched.frames() > 1 { line_picture(&drawn)? } else { thumbnail(&drawn)? };
     let [class_name, answer_name] = [class, answer].map(|c| judged.classes[c].as_str());
     Ok(html! {
         figure title=(judged.images.dataset().samples[index].source.to_string()) {
