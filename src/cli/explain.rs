@@ -55,7 +55,7 @@ pub(super) struct Explain {
     sanity: bool,
 }
 
-/// Pictures that the network is shown at a time.
+/// Pictures that the network is shown at a time, where many are made of one.
 const BATCH: usize = 8;
 
 /// What is said of a picture.
@@ -138,7 +138,9 @@ impl Explain {
 
     fn watch<T: RunTask>(&self, task: &T, device: &Device, weights: &Weights) -> Result<Watched> {
         let likelihoods = |graph: &mut Graph, output: Value| task.likelihoods(graph, output);
-        Watched::with_likelihoods(task.model(), device, weights, BATCH, self.layer.as_deref(), &likelihoods)
+        let alone = matches!(self.method, Method::GradCam | Method::GradCamPlusPlus) && !self.curves;
+        let batch = if alone { 1 } else { BATCH };
+        Watched::with_likelihoods(task.model(), device, weights, batch, self.layer.as_deref(), &likelihoods)
     }
 
     /// The kernels of the layer named, or of the first that is a convolution.
