@@ -26,6 +26,7 @@ pub struct Loaded {
 /// Reads weights for `model`: safetensors, PyTorch's `.pth`, `.pt` and `.bin`, or Keras's `.keras` and `.h5`; also from the [hub]. Where a
 /// file is PyTorch's, its layouts are turned into ours. Of files of others, counters and what the network does not have are left out. A last layer for another number of classes
 /// is left out as well; and the file may lack layers at the end, so that a classifier's can be the beginning of a detector.
+/// Kernels for three colours are added up where the network takes grey pictures: it answers as the other one to grey shown in three channels.
 ///
 /// Errors: if the file cannot be read or is damaged, or lacks something; the message lists all that is missing.
 pub fn load(path: impl AsRef<Path>, model: &Model) -> Result<Loaded> {
@@ -33,7 +34,7 @@ pub fn load(path: impl AsRef<Path>, model: &Model) -> Result<Loaded> {
     let fetched = path.to_str().filter(|text| text.starts_with(hub::SCHEME)).map(hub::fetch).transpose()?;
     let path = fetched.as_deref().unwrap_or(path);
     let expected = model.tensors()?;
-    let mut loaded = without_other_head(read(path, model, &expected)?, &expected);
+    let mut loaded = without_other_head(for_grey(read(path, model, &expected)?, &expected), &expected);
     if !loaded.replaced.is_empty() {
         leave_out_unknown(&mut loaded, &expected);
     }
@@ -64,6 +65,21 @@ fn leave_out_unknown(loaded: &mut Loaded, expected: &[(String, Shape)]) {
     unknown.iter().for_each(|name| drop(loaded.tensors.remove(name)));
     unknown.sort();
     loaded.unexpected.append(&mut unknown);
+}
+
+/// Adds up the kernels `[h, w, 3, out]` of a layer for colour pictures, where the network's is for grey ones.
+fn for_grey(mut loaded: Loaded, expected: &[(String, Shape)]) -> Loaded {
+    for (name, needed) in expected {
+        let Some(tensor) = loaded.tensors.get_mut(name) else { continue };
+        let (&[h, w, 3, out], &[_, _, 1, _]) = (tensor.shape().dims(), needed.dims()) else { continue };
+        let sum =
+            |of_place: &[f32]| (0..out).map(|o| (0..3).map(|c| of_place[c * out + o]).sum()).collect::<Vec<f32>>();
+        let summed: Vec<f32> = tensor.f32().chunks(3 * out).flat_map(sum).collect();
+        if let Ok(grey) = Tensor::new([h, w, 1, out], summed) {
+            *tensor = grey;
+        }
+    }
+    loaded
 }
 
 fn layer_of(name: &str) -> &str {
@@ -180,6 +196,22 @@ mod tests {
         // One row, two columns, two channels: channels first is c0 c0 c1 c1, ours c0 c1 c0 c1.
         let flattened = in_our_layout(&tensor(&[1, 4]), Some([1, 2, 2])).unwrap();
         assert_eq!(flattened.f32(), [0., 2., 1., 3.]);
+    }
+
+    #[test]
+    fn kernels_for_colour_are_added_up_for_grey() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights.safetensors");
+        let of = |channels: usize| zoo::build("resnet20", [32, 32, channels], 10).unwrap();
+        let weights = of(3).initialize(crate::seed::Seed(0)).unwrap();
+        safetensors::save(&path, weights.iter().map(|(name, tensor)| (name.as_str(), tensor))).unwrap();
+        let grey = load(&path, &of(1)).unwrap().tensors;
+        let first = |tensors: &Tensors| tensors["conv1.weight"].clone();
+        let (colour, grey) = (first(&weights), first(&grey));
+        assert_eq!((colour.shape().dims(), grey.shape().dims()), (&[3, 3, 3, 16][..], &[3, 3, 1, 16][..]));
+        // The place below the middle, the kernel of the sixth map.
+        let at = |channel: usize| colour.f32()[(7 * 3 + channel) * 16 + 5];
+        assert_eq!(grey.f32()[7 * 16 + 5], at(0) + at(1) + at(2));
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub(super) struct Train {
     /// Start from these weights instead of random ones: safetensors, a state dictionary of PyTorch (.pth, .pt) under
     /// torchvision's or timm's names, or Keras's (.keras, .h5); hf://OWNER/NAME fetches them. A last layer for other classes
     /// starts anew, as do layers at the end that are missing there. Pictures are normalised as they were for them, where that is
-    /// known.
+    /// known; for grey pictures the kernels of three colours are added up.
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
     /// Leave layers or parameters of this name as they are; `*` stands for anything. May be repeated.
