@@ -153,7 +153,7 @@ impl Judged<'_> {
             table {
                 tr { th { "falsely accepted" } th.n { "rightly accepted" } }
                 @for limit in &v.tar_at_far {
-                    tr { td { "at most " (percent(limit.far)) } td.n { (percent(limit.tar)) } }
+                    tr { td { "at most " (limit.limit()) } td.n { (percent(limit.tar)) } }
                 }
                 tr {
                     td { (percent(v.at_threshold.false_accept_rate)) ", at threshold " (readable(Unit::Plain, v.at_threshold.threshold.into())) }

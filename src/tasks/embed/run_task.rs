@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::head::network;
 use super::report::Judged;
-use super::{Embedder, Evaluation, MetricLoss, Options, Pairs, Threshold, TrueAccepts};
+use super::{Embedder, Evaluation, MetricLoss, Options, Pairs, Threshold};
 use crate::data::{
     Augment, Batch, Dataset, Image, Images, Loader, Normalization, Part, Probe, Sampling, Seed, Splits, open_parts,
     read_labelled,
@@ -177,8 +177,9 @@ fn lines(evaluation: &Evaluation) -> Vec<String> {
     let Some(v) = &evaluation.verification else { return lines };
     lines.push(format!("\npairs      {} of one class, {} of two", v.same_pairs, v.different_pairs));
     lines.push(format!("ROC-AUC    {}   equal error rate {}", percent(v.roc_auc), percent(v.equal_error_rate)));
-    for TrueAccepts { far, tar } in &v.tar_at_far {
-        lines.push(format!("accepted   {} of those of one class, with {} of the others", percent(*tar), percent(*far)));
+    for accepted in &v.tar_at_far {
+        let (tar, limit) = (percent(accepted.tar), accepted.limit());
+        lines.push(format!("accepted   {tar} of those of one class, with {limit} of the others"));
     }
     let chosen = if v.calibrated { "chosen on validation images" } else { "the best for these" };
     let point = &v.at_threshold;

@@ -55,6 +55,14 @@ pub struct TrueAccepts {
     pub tar: f64,
 }
 
+impl TrueAccepts {
+    /// The limit in per cent, with no more digits than it has: 1e-5 is `0.001 %`.
+    pub fn limit(&self) -> String {
+        let digits = (-self.far.log10().round()).max(2.0) as usize - 2;
+        format!("{:.digits$} %", 100.0 * self.far)
+    }
+}
+
 /// Pictures whose pairs are formed, at most: 17 million pairs.
 const MOST_PICTURES: usize = 5800;
 
@@ -205,6 +213,12 @@ fn between(smaller: f32, larger: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_are_told_however_small() {
+        let limit = |far| TrueAccepts { far, tar: 0.5 }.limit();
+        assert_eq!([0.1, 0.01, 0.001, 1e-5, 1e-6].map(limit), ["10 %", "1 %", "0.1 %", "0.001 %", "0.0001 %"]);
+    }
 
     #[test]
     fn a_threshold_lies_between_what_it_parts() {
