@@ -156,7 +156,8 @@ fn onnx<T: RunTask>(trained: &Trained<T>, weights: HashMap<String, Tensor>) -> R
     .to_onnx()
 }
 
-/// The largest difference between the network's probabilities and those of its file, each given whole pictures.
+/// The largest difference between the network's probabilities and those of its file, each given whole pictures; of values beyond 1, as
+/// edges of boxes may be where there is nothing, as a share of them.
 fn compare<T: RunTask>(trained: &mut Trained<T>, network: Network, images: &[Image]) -> Result<f64> {
     let mut session = Session::new(Arc::new(network), &Device::Cpu);
     let shape = trained.session.task().model().input;
@@ -172,7 +173,7 @@ fn compare<T: RunTask>(trained: &mut Trained<T>, network: Network, images: &[Ima
         let given = [(export::Classifier::INPUT.to_owned(), Values { element: Element::Uint8, array })];
         let found = session.run(&given)?;
         for (a, &b) in found[0].array.data.iter().zip(&wanted) {
-            let difference = (a - f64::from(b)).abs();
+            let difference = (a - f64::from(b)).abs() / f64::from(b).abs().max(1.0);
             worst = if difference.is_nan() { f64::NAN } else { worst.max(difference) };
         }
     }
