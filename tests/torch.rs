@@ -153,7 +153,11 @@ fn training_goes_on_from_pytorchs_weights_with_a_new_head() {
     let model = fs::read_to_string(fixture("network.toml")).unwrap().replace("units = 5", "units = 2");
     fs::write(folder.path().join("network.toml"), model).unwrap();
     let weights = fixture("network.pth");
-    let args = ["train", "photos", "--model", "network.toml", "--init", weights.to_str().unwrap(), "--device", "cpu"];
+    // Beside weights from elsewhere may stand settings of something else.
+    fs::create_dir(folder.path().join("theirs")).unwrap();
+    fs::write(folder.path().join("theirs/config.toml"), "hidden_size = 768\n").unwrap();
+    fs::copy(&weights, folder.path().join("theirs/network.pth")).unwrap();
+    let args = ["train", "photos", "--model", "network.toml", "--init", "theirs/network.pth", "--device", "cpu"];
     let more = ["--epochs", "1", "--freeze", "stem", "--freeze", "norm", "--out", "run"];
     let (done, _, error) = ocellus(folder.path(), &[&args[..], &more].concat());
     assert!(done && error.contains("\"head\" is for other classes there"), "{error}");

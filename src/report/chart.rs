@@ -177,7 +177,7 @@ impl Chart {
         let (x, y) = (self.x.scale(values(0)), self.y.scale(values(1)));
         let (legend, rows) = self.legend();
         let [left, right, top, bottom] = PLOT;
-        let top = top + ROW * (rows.max(1) - 1) as f64;
+        let top = top + ROW * (rows - 1) as f64;
         let middle = (top + bottom) / 2.0;
         let at = |[px, py]: [f64; 2]| [left + x.share(px) * (right - left), bottom - y.share(py) * (bottom - top)];
         html! {
@@ -238,7 +238,7 @@ impl Chart {
         format!("{name}: {} at {} {}", readable(self.y.unit, y), self.x.label, readable(self.x.unit, x))
     }
 
-    /// The names of the lines, and how many rows they take.
+    /// The names of the lines, and how many rows they take: one at least.
     fn legend(&self) -> (Markup, usize) {
         let named = self.lines.iter().filter(|l| !l.name.is_empty() && l.ink != Ink::Faint);
         let mut placed = Vec::new();

@@ -29,9 +29,7 @@ impl Train {
             None => {
                 let mut settings = Settings { options: options.clone(), ..self.defaults(probe)? };
                 T::suggest(&mut settings, self.model.as_deref(), probe, train.len());
-                if let Some(known) = self.init.as_deref().map_or(Ok(None), normalize_of)? {
-                    settings.normalize = known;
-                }
+                settings.normalize = self.init.as_deref().and_then(normalize_of).unwrap_or(settings.normalize);
                 settings
             }
         };
@@ -303,15 +301,13 @@ fn read_class_weights(path: &Path, classes: &[String]) -> Result<Vec<f32>> {
     Ok(weights)
 }
 
-/// How pictures were normalised for the weights of a file: as its run's settings say, where it stands in a run's folder, and as
-/// ImageNet's, where it is PyTorch's.
-fn normalize_of(weights: &Path) -> Result<Option<Normalize>> {
-    let config = weights.parent().map(|folder| folder.join("config.toml")).filter(|config| config.is_file());
-    if let Some(config) = config {
-        return RunFolder::settings(&config).map(|settings| Some(settings.normalize));
-    }
+/// How pictures were normalised for the weights of a file: as its run's settings say, where it stands in a run's folder (a `config.toml` of
+/// something else says nothing), and as ImageNet's, where it is PyTorch's.
+fn normalize_of(weights: &Path) -> Option<Normalize> {
+    let of_run = weights.parent().and_then(|folder| RunFolder::settings(&folder.join("config.toml")).ok());
     let safetensors = weights.extension().is_some_and(|extension| extension == "safetensors");
-    Ok((!safetensors && !keras::has_weights(weights)).then_some(Normalize::ImageNet))
+    let pytorch = !safetensors && !keras::has_weights(weights);
+    of_run.map(|settings| settings.normalize).or(pytorch.then_some(Normalize::ImageNet))
 }
 
 pub(super) fn check_ranges(s: &Settings) -> Result<()> {

@@ -27,8 +27,6 @@ pub struct Curve {
     pub recall: f64,
     /// The highest precision at each of these recalls or above.
     pub precisions: Vec<f64>,
-    /// `[score, precision, recall]` with each thing found, the surest first; those that count neither way left out.
-    pub steps: Vec<[f64; 3]>,
 }
 
 /// One thing found: its score, whether it is right, whether it counts neither way.
@@ -118,16 +116,17 @@ impl Matching {
 fn curve(mut outcomes: Vec<Outcome>, things: usize) -> Curve {
     outcomes.sort_by(|a, b| b.score.total_cmp(&a.score));
     let (mut right, mut wrong) = (0.0, 0.0);
+    // Precision and recall with each thing found.
     let mut steps = Vec::new();
     for outcome in outcomes.iter().filter(|outcome| !outcome.ignored) {
         *(if outcome.right { &mut right } else { &mut wrong }) += 1.0;
-        steps.push([f64::from(outcome.score), right / (right + wrong + f64::EPSILON), right / things as f64]);
+        steps.push([right / (right + wrong + f64::EPSILON), right / things as f64]);
     }
     let mut highest = 0.0_f64;
     let mut falling: Vec<[f64; 2]> = steps
         .iter()
         .rev()
-        .map(|&[_, precision, recall]| {
+        .map(|&[precision, recall]| {
             highest = highest.max(precision);
             [recall, highest]
         })
@@ -143,7 +142,6 @@ fn curve(mut outcomes: Vec<Outcome>, things: usize) -> Curve {
         average_precision: precisions.iter().sum::<f64>() / RECALLS as f64,
         recall: right / things as f64,
         precisions,
-        steps,
     }
 }
 

@@ -78,7 +78,7 @@ impl Evaluation {
             values.iter().sum::<f64>() / values.len().max(1) as f64
         };
         let things = seen.iter().flat_map(|picture| &picture.truth).filter(|b| !b.ignored).count();
-        let answers = answers(&curves, &seen);
+        let answers = answers(&seen);
         let calibrated = threshold.is_some();
         let threshold = threshold.map_or_else(|| best_threshold(&answers, things), f64::from);
         let [precision_at_threshold, recall_at_threshold] = told_from(threshold, &answers, things);
@@ -116,21 +116,9 @@ fn mean_precision(curves: &[Curve; OVERLAPS]) -> f64 {
 }
 
 /// Each thing found, the surest first: its score, and whether it is right at an overlap of one half.
-fn answers(curves: &[Option<[Curve; OVERLAPS]>], seen: &[Seen]) -> Vec<(f64, bool)> {
-    let mut answers: Vec<(f64, bool)> = Vec::new();
-    for (class, curves) in curves.iter().enumerate() {
-        // Each step of a class's curve is one more right or wrong answer; where there is nothing of the class, all are wrong.
-        let Some(curves) = curves else {
-            let found = seen.iter().flat_map(|picture| &picture.found).filter(|found| found.class == class);
-            answers.extend(found.map(|found| (f64::from(found.score), false)));
-            continue;
-        };
-        let mut before = 0.0;
-        for &[score, _, recall] in &curves[0].steps {
-            answers.push((score, recall > before));
-            before = recall;
-        }
-    }
+fn answers(seen: &[Seen]) -> Vec<(f64, bool)> {
+    let told = seen.iter().flat_map(|picture| picture.told(0.0).0);
+    let mut answers: Vec<(f64, bool)> = told.map(|(found, right)| (f64::from(found.score), right)).collect();
     answers.sort_by(|a, b| b.0.total_cmp(&a.0));
     answers
 }
@@ -219,10 +207,14 @@ mod tests {
     fn answers_of_a_class_that_is_not_there_are_wrong() {
         let corners = [0.0, 0.0, 0.25, 0.25];
         let found = |class| Detection { class, score: 0.5, corners };
-        let seen =
-            Seen { found: vec![found(0), found(1)], truth: vec![BoundingBox { class: 0, corners, ignored: false }] };
-        let metrics = Evaluation::new(vec![seen], 0.0, &["thing".to_owned(), "none".to_owned()], None).metrics;
-        assert_eq!((metrics.precision_at_threshold, metrics.recall_at_threshold), (0.5, 1.0));
+        let thing = |class, ignored| BoundingBox { class, corners, ignored };
+        let judged = |truth| {
+            let seen = Seen { found: vec![found(0), found(1)], truth };
+            let metrics = Evaluation::new(vec![seen], 0.0, &["thing".to_owned(), "none".to_owned()], None).metrics;
+            [metrics.precision_at_threshold, metrics.recall_at_threshold]
+        };
+        assert_eq!(judged(vec![thing(0, false)]), [0.5, 1.0]);
+        assert_eq!(judged(vec![thing(0, false), thing(1, true)]), [1.0, 1.0], "what is ignored counts neither way");
     }
 
     #[test]
